@@ -1,0 +1,69 @@
+"""A deep learning framework on `torch.Tensor` in which every backward pass is written by hand.
+
+Start with `chainrule.module` (the engine), then any file of `chainrule.layers`.
+"""
+
+from chainrule.containers import Residual, Sequential, SkipConcat
+from chainrule.gradcheck import GradientError, gradcheck
+from chainrule.layers import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Identity,
+    LeakyReLU,
+    MaxPool2d,
+    NearestUpsampling,
+    ReLU,
+    Sigmoid,
+    Tanh,
+    TransposeConv2d,
+    Upsampling,
+)
+from chainrule.losses import L1, MSE, MSELoss
+from chainrule.module import Module, StateDictError, Tape, TapeError, accumulate, parameter
+from chainrule.optimizers import SGD, Adam, AdamW, clip_gradients
+from chainrule.schedules import constant, cosine, linear_ramp_down, step_decay
+from chainrule.serialization import load, save
+from chainrule.summary import summary
+
+__all__ = [
+    "L1",
+    "MSE",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "GradientError",
+    "Identity",
+    "LeakyReLU",
+    "MSELoss",
+    "MaxPool2d",
+    "Module",
+    "NearestUpsampling",
+    "ReLU",
+    "Residual",
+    "Sequential",
+    "Sigmoid",
+    "SkipConcat",
+    "StateDictError",
+    "Tanh",
+    "Tape",
+    "TapeError",
+    "TransposeConv2d",
+    "Upsampling",
+    "accumulate",
+    "clip_gradients",
+    "constant",
+    "cosine",
+    "gradcheck",
+    "linear_ramp_down",
+    "load",
+    "parameter",
+    "save",
+    "step_decay",
+    "summary",
+]

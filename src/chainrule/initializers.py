@@ -1,0 +1,56 @@
+"""How weights begin. The three choices of Zhao, Gao and Sun's report; biases begin at zero.
+
+With fan_in = weight.shape[1] * kh * kw and fan_out = weight.shape[0] * kh * kw (PyTorch's counting,
+which for a transposed convolution takes the output channels for fan_in):
+
+- normal: uniform in (-sqrt(1 / fan_in), sqrt(1 / fan_in)), PyTorch's default;
+- xavier: normal with standard deviation sqrt(2 / (fan_in + fan_out)), Glorot and Bengio 2010;
+- kaiming: normal with standard deviation sqrt(2 / fan_in), He et al. 2015, made for ReLU.
+
+Random numbers come from torch's default generator: `torch.manual_seed` makes them repeatable.
+"""
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor
+
+
+def normal(weight: Tensor) -> Tensor:
+    """Fill in place: uniform in (-sqrt(1 / fan_in), sqrt(1 / fan_in))."""
+    bound = math.sqrt(1 / _fans(weight)[0])
+    return weight.uniform_(-bound, bound)
+
+
+def xavier(weight: Tensor) -> Tensor:
+    """Fill in place: normal, mean 0, standard deviation sqrt(2 / (fan_in + fan_out))."""
+    return weight.normal_(0, math.sqrt(2 / sum(_fans(weight))))
+
+
+def kaiming(weight: Tensor) -> Tensor:
+    """Fill in place: normal, mean 0, standard deviation sqrt(2 / fan_in)."""
+    return weight.normal_(0, math.sqrt(2 / _fans(weight)[0]))
+
+
+INITIALIZERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "normal": normal,
+    "xavier": xavier,
+    "kaiming": kaiming,
+}
+
+
+def initialize(weight: Tensor, name: str) -> Tensor:
+    """Fill `weight` (O, I, kh, kw) in place by the initializer of that name.
+
+    Raises:
+        ValueError: no such name.
+    """
+    if name not in INITIALIZERS:
+        known = ", ".join(INITIALIZERS)
+        raise ValueError(f"weight_init must be one of {known}, got {name!r}")
+    return INITIALIZERS[name](weight)
+
+
+def _fans(weight: Tensor) -> tuple[int, int]:
+    kernel = weight.shape[2] * weight.shape[3]
+    return weight.shape[1] * kernel, weight.shape[0] * kernel

@@ -1,0 +1,89 @@
+"""Activations: elementwise, without parameters. Each keeps its output, which the next layer keeps
+too.
+
+Gradients: docs/gradients.md#activations.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from chainrule import ops
+from chainrule.module import Module, Tape
+
+
+class Identity(Module):
+    """y = x: a place holder that computes nothing."""
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        return x
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        return gy
+
+
+class ReLU(Module):
+    """y = max(x, 0), any shape. dL/dx = dL/dy where x > 0, else 0."""
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        y = ops.relu(x)
+        tape.push(self, y)
+        return y
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (y,) = tape.take(self)
+        return ops.relu_grad(gy, y)
+
+
+class LeakyReLU(Module):
+    """y = x where x > 0, else negative_slope * x, any shape.
+
+    Args:
+        negative_slope: at least 0, so that y tells the sign of x and x needs not be kept.
+
+    Raises:
+        ValueError: a negative slope below 0.
+    """
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        if not negative_slope >= 0:
+            raise ValueError(f"LeakyReLU: negative_slope must be at least 0, got {negative_slope}")
+        self.negative_slope = negative_slope
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        y = ops.leaky_relu(x, self.negative_slope)
+        tape.push(self, y)
+        return y
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (y,) = tape.take(self)
+        return ops.leaky_relu_grad(gy, y, self.negative_slope)
+
+    def arguments(self) -> str:
+        return f"negative_slope={self.negative_slope}"
+
+
+class Sigmoid(Module):
+    """y = 1 / (1 + exp(-x)), any shape, y in (0, 1). dL/dx = dL/dy * y * (1 - y)."""
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        y = ops.sigmoid(x)
+        tape.push(self, y)
+        return y
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (y,) = tape.take(self)
+        return ops.sigmoid_grad(gy, y)
+
+
+class Tanh(Module):
+    """y = tanh(x), any shape, y in (-1, 1). dL/dx = dL/dy * (1 - y^2)."""
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        y = ops.tanh(x)
+        tape.push(self, y)
+        return y
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (y,) = tape.take(self)
+        return ops.tanh_grad(gy, y)

@@ -1,0 +1,114 @@
+"""Layers that change the image's size and have no weights. Gradients:
+docs/gradients.md#resampling."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from chainrule import ops
+from chainrule.module import Module, Tape
+from chainrule.ops.geometry import IntOrPair, image_size, pair, window
+
+
+class NearestUpsampling(Module):
+    """Repeats each pixel: y[n,c,i,j] = x[n,c, i // scale, j // scale].
+
+    Args:
+        scale_factor: int or (vertical, horizontal).
+
+    Shapes:
+        x (N, C, H, W) to y (N, C, H * scale, W * scale).
+    """
+
+    def __init__(self, scale_factor: IntOrPair = 2) -> None:
+        self.scale_factor = pair("scale_factor", scale_factor, 1)
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        y = ops.upsample_nearest2d(x, self.scale_factor)
+        tape.push(self, image_size(x))
+        return y
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (size,) = tape.take(self)
+        return ops.upsample_nearest2d_grad(gy, size, self.scale_factor)
+
+    def arguments(self) -> str:
+        return f"scale_factor={self.scale_factor}"
+
+
+class MaxPool2d(Module):
+    """The largest value under each window; of equal ones the first, row by row, gets the gradient.
+
+    Args:
+        kernel_size: int or (vertical, horizontal), like the other three.
+        stride: steps between windows; by default the kernel's size.
+        padding: -inf added on every side, at most half the kernel.
+        dilation: steps between the elements of a window.
+
+    Shapes:
+        x (N, C, H, W) to y (N, C, Ho, Wo), sizes as `Conv2d`.
+    """
+
+    def __init__(
+        self,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: IntOrPair = 0,
+        dilation: IntOrPair = 1,
+    ) -> None:
+        sliding = window(kernel_size, kernel_size if stride is None else stride, padding, dilation)
+        self.kernel_size, self.stride = sliding.kernel, sliding.stride
+        self.padding, self.dilation = sliding.padding, sliding.dilation
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        y, places = ops.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation)
+        tape.push(self, places, image_size(x))
+        return y
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        places, size = tape.take(self)
+        return ops.max_pool2d_grad(
+            gy, places, size, self.kernel_size, self.stride, self.padding, self.dilation
+        )
+
+    def arguments(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}"
+
+
+class AvgPool2d(Module):
+    """The mean of the values under each window.
+
+    Args:
+        kernel_size: int or (vertical, horizontal), like the next two.
+        stride: steps between windows; by default the kernel's size.
+        padding: zeros added on every side, at most half the kernel.
+        count_include_pad: whether those zeros count in the mean.
+
+    Shapes:
+        x (N, C, H, W) to y (N, C, Ho, Wo), sizes as `Conv2d`.
+    """
+
+    def __init__(
+        self,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: IntOrPair = 0,
+        count_include_pad: bool = True,
+    ) -> None:
+        sliding = window(kernel_size, kernel_size if stride is None else stride, padding, 1)
+        self.kernel_size, self.stride = sliding.kernel, sliding.stride
+        self.padding, self.count_include_pad = sliding.padding, count_include_pad
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        y = ops.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.count_include_pad)
+        tape.push(self, image_size(x))
+        return y
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (size,) = tape.take(self)
+        return ops.avg_pool2d_grad(
+            gy, size, self.kernel_size, self.stride, self.padding, self.count_include_pad
+        )
+
+    def arguments(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}"

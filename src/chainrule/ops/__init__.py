@@ -1,0 +1,530 @@
+"""The public ops: pure functions in pairs, forward and gradient. Each checks, then dispatches.
+
+This is the only place with shape checks. An error names the op, what was expected and what came.
+Images are (N, C, H, W), all sizes at least 1, of one float dtype and on one device.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from chainrule.ops import reference as backend
+from chainrule.ops.geometry import IntOrPair, Padding, Pair, Window, image_size, pair, window
+
+# -- convolution ----------------------------------------------------------------------------------
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of x (N, C, H, W) with weight (O, C/groups, kh, kw): (N, O, Ho, Wo).
+
+    y[n,o,i,j] = b[o] + sum_{c,u,v} w[o,c,u,v] x[n,c, i*stride + u*dilation - padding, ...]
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or arguments that don't fit, with the values met.
+    """
+    name = "Conv2d"
+    _check_images(name, "input", x)
+    _check_filters(name, weight, groups)
+    _check_channels(name, x, weight.shape[1] * groups, weight)
+    _check_alike(name, x, weight=weight, bias=bias)
+    _check_bias(name, bias, weight.shape[0])
+    sliding = window(image_size(weight), stride, padding, dilation)
+    _check_fits(name, x, sliding)
+    return backend.conv2d(x, weight, bias, sliding, groups)
+
+
+def conv2d_input_grad(
+    gy: Tensor,
+    weight: Tensor,
+    input_size: Pair,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """dL/dx of `conv2d`, (N, C, H, W) with (H, W) = input_size, from gy = dL/dy (N, O, Ho, Wo).
+
+    Raises:
+        ValueError: gy is not of y's shape.
+    """
+    name = "Conv2d"
+    sliding = window(image_size(weight), stride, padding, dilation)
+    _check_gradient(name, gy, (gy.shape[0], weight.shape[0], *sliding.output_size(input_size)))
+    return backend.conv2d_input_grad(gy, weight, input_size, sliding, groups)
+
+
+def conv2d_weight_grad(
+    x: Tensor,
+    gy: Tensor,
+    kernel_size: Pair,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """dL/dweight of `conv2d`, (O, C/groups, kh, kw), from x and gy = dL/dy.
+
+    Raises:
+        ValueError: gy is not of y's shape.
+    """
+    sliding = window(kernel_size, stride, padding, dilation)
+    _check_gradient("Conv2d", gy, (x.shape[0], gy.shape[1], *sliding.output_size(image_size(x))))
+    return backend.conv2d_weight_grad(x, gy, sliding, groups)
+
+
+def bias_grad(gy: Tensor) -> Tensor:
+    """dL/dbias (O,) of a convolution: the sum of gy (N, O, Ho, Wo) over all but the channels."""
+    return backend.bias_grad(gy)
+
+
+def conv_transpose2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntOrPair = 1,
+    padding: IntOrPair = 0,
+    output_padding: IntOrPair = 0,
+    groups: int = 1,
+    dilation: IntOrPair = 1,
+) -> Tensor:
+    """Transposed convolution: `conv2d_input_grad` used forward.
+
+    x (N, C, H, W) with weight (C, O/groups, kh, kw) gives (N, O, Ho, Wo) where
+    Ho = (H - 1) * stride - 2 * padding + dilation * (kh - 1) + output_padding + 1.
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or arguments that don't fit, with the values met.
+    """
+    name = "ConvTranspose2d"
+    _check_images(name, "input", x)
+    _check_filters(name, weight, groups)
+    _check_channels(name, x, weight.shape[0], weight)
+    _check_alike(name, x, weight=weight, bias=bias)
+    outputs = weight.shape[1] * groups
+    _check_bias(name, bias, outputs)
+    sliding = window(image_size(weight), stride, padding, dilation)
+    size = _transposed_size(name, x, sliding, pair("output_padding", output_padding, 0))
+    y = backend.conv2d_input_grad(x, weight, size, sliding, groups)
+    return y if bias is None else y.add_(bias.reshape(1, -1, 1, 1))
+
+
+def conv_transpose2d_input_grad(
+    gy: Tensor,
+    weight: Tensor,
+    input_size: Pair,
+    stride: IntOrPair = 1,
+    padding: IntOrPair = 0,
+    output_padding: IntOrPair = 0,
+    groups: int = 1,
+    dilation: IntOrPair = 1,
+) -> Tensor:
+    """dL/dx of `conv_transpose2d`: a plain convolution of gy (N, O, Ho, Wo) with the same weight.
+
+    Raises:
+        ValueError: gy is not of y's shape.
+    """
+    sliding = window(image_size(weight), stride, padding, dilation)
+    size = sliding.transposed_size(input_size, pair("output_padding", output_padding, 0))
+    _check_gradient("ConvTranspose2d", gy, (gy.shape[0], weight.shape[1] * groups, *size))
+    return backend.conv2d(gy, weight, None, sliding, groups)[:, :, : input_size[0], : input_size[1]]
+
+
+def conv_transpose2d_weight_grad(
+    x: Tensor,
+    gy: Tensor,
+    kernel_size: Pair,
+    stride: IntOrPair = 1,
+    padding: IntOrPair = 0,
+    output_padding: IntOrPair = 0,
+    groups: int = 1,
+    dilation: IntOrPair = 1,
+) -> Tensor:
+    """dL/dweight of `conv_transpose2d`: `conv2d_weight_grad` with x and gy in each other's place.
+
+    Raises:
+        ValueError: gy is not of y's shape.
+    """
+    sliding = window(kernel_size, stride, padding, dilation)
+    added = pair("output_padding", output_padding, 0)
+    size = sliding.transposed_size(image_size(x), added)
+    _check_gradient("ConvTranspose2d", gy, (x.shape[0], gy.shape[1], *size))
+    return backend.conv2d_weight_grad(gy, x, sliding, groups)
+
+
+# -- pooling and resampling -----------------------------------------------------------------------
+
+
+def max_pool2d(
+    x: Tensor,
+    kernel_size: IntOrPair,
+    stride: IntOrPair,
+    padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
+) -> tuple[Tensor, Tensor]:
+    """The largest value under each window (padding counts as -inf), and its place in the window.
+
+    Of equal values the first, row by row, is taken. Both results are (N, C, Ho, Wo).
+
+    Raises:
+        TypeError, ValueError: shapes or arguments that don't fit, with the values met.
+    """
+    sliding = _pooling_window("MaxPool2d", x, kernel_size, stride, padding, dilation)
+    return backend.max_pool2d(x, sliding)
+
+
+def max_pool2d_grad(
+    gy: Tensor,
+    places: Tensor,
+    input_size: Pair,
+    kernel_size: IntOrPair,
+    stride: IntOrPair,
+    padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
+) -> Tensor:
+    """dL/dx of `max_pool2d`: gy goes to the place that held the maximum, as `places` tells."""
+    _check_gradient("MaxPool2d", gy, tuple(places.shape))
+    sliding = window(kernel_size, stride, padding, dilation)
+    return backend.max_pool2d_grad(gy, places, input_size, sliding)
+
+
+def avg_pool2d(
+    x: Tensor,
+    kernel_size: IntOrPair,
+    stride: IntOrPair,
+    padding: IntOrPair = 0,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean under each window, of the zeros of the padding too if count_include_pad.
+
+    Raises:
+        TypeError, ValueError: shapes or arguments that don't fit, with the values met.
+    """
+    sliding = _pooling_window("AvgPool2d", x, kernel_size, stride, padding, 1)
+    return backend.avg_pool2d(x, sliding, count_include_pad)
+
+
+def avg_pool2d_grad(
+    gy: Tensor,
+    input_size: Pair,
+    kernel_size: IntOrPair,
+    stride: IntOrPair,
+    padding: IntOrPair = 0,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """dL/dx of `avg_pool2d`: an equal share of gy to every place that counted."""
+    sliding = window(kernel_size, stride, padding, 1)
+    _check_gradient("AvgPool2d", gy, (*gy.shape[:2], *sliding.output_size(input_size)))
+    return backend.avg_pool2d_grad(gy, input_size, sliding, count_include_pad)
+
+
+def upsample_nearest2d(x: Tensor, scale: IntOrPair) -> Tensor:
+    """Each pixel repeated: (N, C, H, W) to (N, C, H * scale, W * scale).
+
+    Raises:
+        TypeError, ValueError: shapes or arguments that don't fit, with the values met.
+    """
+    _check_images("NearestUpsampling", "input", x)
+    return backend.upsample_nearest2d(x, pair("scale_factor", scale, 1))
+
+
+def upsample_nearest2d_grad(gy: Tensor, input_size: Pair, scale: IntOrPair) -> Tensor:
+    """dL/dx of `upsample_nearest2d`: gy summed over the block that repeats each pixel."""
+    rows, columns = pair("scale_factor", scale, 1)
+    size = (input_size[0] * rows, input_size[1] * columns)
+    _check_gradient("NearestUpsampling", gy, (*gy.shape[:2], *size))
+    return backend.upsample_nearest2d_grad(gy, (rows, columns))
+
+
+def add(a: Tensor, b: Tensor) -> Tensor:
+    """a + b of one shape: no broadcasting, which a residual connection never means.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if a.shape != b.shape:
+        raise ValueError(
+            f"Residual: the inner module turns {tuple(a.shape)} into {tuple(b.shape)}; "
+            "to be added, the shapes must be the same"
+        )
+    return a + b
+
+
+def concatenate(a: Tensor, b: Tensor) -> Tensor:
+    """[a, b] along the channels: (N, C, H, W) and (N, D, H, W) to (N, C + D, H, W).
+
+    Raises:
+        ValueError: batch, height or width differ.
+    """
+    if a.shape[0] != b.shape[0] or a.shape[2:] != b.shape[2:]:
+        raise ValueError(
+            f"SkipConcat: the inner module turns {tuple(a.shape)} into {tuple(b.shape)}; only the "
+            "channels may differ (with strides or pooling inside, pad the image to a multiple)"
+        )
+    return backend.concatenate(a, b)
+
+
+# -- activations -----------------------------------------------------------------------------------
+
+
+def relu(x: Tensor) -> Tensor:
+    """y = max(x, 0), any shape."""
+    _check_float("ReLU", "input", x)
+    return backend.relu(x)
+
+
+def relu_grad(gy: Tensor, y: Tensor) -> Tensor:
+    """dL/dx of `relu` = gy where y > 0, else 0."""
+    _check_gradient("ReLU", gy, tuple(y.shape))
+    return backend.relu_grad(gy, y)
+
+
+def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
+    """y = x where x > 0, else slope * x, any shape; slope >= 0."""
+    _check_float("LeakyReLU", "input", x)
+    return backend.leaky_relu(x, slope)
+
+
+def leaky_relu_grad(gy: Tensor, y: Tensor, slope: float = 0.01) -> Tensor:
+    """dL/dx of `leaky_relu` = gy where y > 0, else slope * gy."""
+    _check_gradient("LeakyReLU", gy, tuple(y.shape))
+    return backend.leaky_relu_grad(gy, y, slope)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """y = 1 / (1 + exp(-x)), any shape."""
+    _check_float("Sigmoid", "input", x)
+    return backend.sigmoid(x)
+
+
+def sigmoid_grad(gy: Tensor, y: Tensor) -> Tensor:
+    """dL/dx of `sigmoid` = gy y (1 - y)."""
+    _check_gradient("Sigmoid", gy, tuple(y.shape))
+    return backend.sigmoid_grad(gy, y)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """y = tanh(x), any shape."""
+    _check_float("Tanh", "input", x)
+    return backend.tanh(x)
+
+
+def tanh_grad(gy: Tensor, y: Tensor) -> Tensor:
+    """dL/dx of `tanh` = gy (1 - y^2)."""
+    _check_gradient("Tanh", gy, tuple(y.shape))
+    return backend.tanh_grad(gy, y)
+
+
+# -- batch normalization ---------------------------------------------------------------------------
+
+
+def channel_statistics(x: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each channel of x (N, C, H, W) over N, H and W, both (C,).
+
+    Raises:
+        ValueError: another number of channels, or a single value a channel, which has no variance.
+    """
+    _check_batch_norm(x, channels)
+    if x.shape[0] * x.shape[2] * x.shape[3] == 1:
+        raise ValueError(
+            f"BatchNorm2d: training needs more than one value per channel, got {tuple(x.shape)}; "
+            "use a larger batch, or eval()"
+        )
+    return backend.channel_statistics(x)
+
+
+def normalize(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """xhat = (x - mean) * scale, channel by channel; scale = 1 / sqrt(var + eps), (C,)."""
+    _check_batch_norm(x, mean.shape[0])
+    return backend.normalize(x, mean, scale)
+
+
+def normalize_grad(gxhat: Tensor, xhat: Tensor, scale: Tensor) -> Tensor:
+    """dL/dx of `normalize` when mean and scale are x's own statistics."""
+    return backend.normalize_grad(gxhat, xhat, scale)
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """y = weight * x + bias, channel by channel."""
+    return backend.affine(x, weight, bias)
+
+
+def affine_grad(gy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """dL/dx, dL/dweight and dL/dbias of `affine`."""
+    return backend.affine_grad(gy, x, weight)
+
+
+# -- losses ----------------------------------------------------------------------------------------
+
+
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """sum (prediction - target)^2, a scalar tensor.
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or devices differ.
+    """
+    _check_target("MSE", prediction, target)
+    return backend.squared_error(prediction, target)
+
+
+def squared_error_grad(prediction: Tensor, target: Tensor) -> Tensor:
+    """dL/dprediction of `squared_error` = 2 (prediction - target)."""
+    return backend.squared_error_grad(prediction, target)
+
+
+def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """sum |prediction - target|, a scalar tensor.
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or devices differ.
+    """
+    _check_target("L1", prediction, target)
+    return backend.absolute_error(prediction, target)
+
+
+def absolute_error_grad(prediction: Tensor, target: Tensor) -> Tensor:
+    """dL/dprediction of `absolute_error` = sign(prediction - target)."""
+    return backend.absolute_error_grad(prediction, target)
+
+
+# -- checks ----------------------------------------------------------------------------------------
+
+
+def _shape(x: Tensor) -> str:
+    return str(tuple(x.shape))
+
+
+def _check_float(name: str, what: str, x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: expected the {what} to be a tensor, got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise TypeError(
+            f"{name}: expected the {what} to be of a float dtype, got {x.dtype}; "
+            "convert it with .float()"
+        )
+
+
+def _check_images(name: str, what: str, x: Tensor) -> None:
+    _check_float(name, what, x)
+    if x.dim() != 4:
+        hint = "; add the batch dimension with x[None]" if x.dim() == 3 else ""
+        raise ValueError(f"{name}: expected the {what} to be (N, C, H, W), got {_shape(x)}{hint}")
+    if x.numel() == 0:
+        raise ValueError(f"{name}: the {what} is empty, its shape is {_shape(x)}")
+
+
+def _check_filters(name: str, weight: Tensor, groups: int) -> None:
+    _check_images(name, "weight", weight)
+    if groups < 1 or weight.shape[0] % groups:
+        raise ValueError(
+            f"{name}: groups={groups} must divide the channels; the weight is {_shape(weight)}"
+        )
+
+
+def _check_channels(name: str, x: Tensor, channels: int, weight: Tensor) -> None:
+    if x.shape[1] != channels:
+        raise ValueError(
+            f"{name}: expected {channels} input channels (weight is {_shape(weight)}), "
+            f"got {x.shape[1]} (input is {_shape(x)})"
+        )
+
+
+def _check_alike(name: str, x: Tensor, **others: Tensor | None) -> None:
+    for what, other in others.items():
+        if other is None:
+            continue
+        if other.dtype != x.dtype:
+            raise TypeError(
+                f"{name}: the input is {x.dtype} and the {what} {other.dtype}; "
+                "convert one of them with .to(dtype)"
+            )
+        if other.device != x.device:
+            raise ValueError(
+                f"{name}: the input is on {x.device} and the {what} on {other.device}; "
+                "move one of them with .to(device)"
+            )
+
+
+def _check_bias(name: str, bias: Tensor | None, channels: int) -> None:
+    if bias is not None and bias.shape != (channels,):
+        raise ValueError(f"{name}: expected a bias of shape ({channels},), got {_shape(bias)}")
+
+
+def _check_fits(name: str, x: Tensor, sliding: Window) -> None:
+    size = image_size(x)
+    if min(sliding.output_size(size)) < 1:
+        raise ValueError(
+            f"{name}: the window spans {sliding.span} but the padded input is only "
+            f"{sliding.padded(size)} (input is {_shape(x)})"
+        )
+
+
+def _transposed_size(name: str, x: Tensor, sliding: Window, output_padding: Pair) -> Pair:
+    for added, step, spread in zip(output_padding, sliding.stride, sliding.dilation, strict=True):
+        if added >= max(step, spread):
+            raise ValueError(
+                f"{name}: output_padding {output_padding} must be smaller than the stride "
+                f"{sliding.stride} or the dilation {sliding.dilation}"
+            )
+    size = sliding.transposed_size(image_size(x), output_padding)
+    if min(size) < 1:
+        raise ValueError(
+            f"{name}: the padding leaves an output of {size} (input is {_shape(x)}, the window "
+            f"spans {sliding.span})"
+        )
+    return size
+
+
+def _pooling_window(
+    name: str,
+    x: Tensor,
+    kernel_size: IntOrPair,
+    stride: IntOrPair,
+    padding: IntOrPair,
+    dilation: IntOrPair,
+) -> Window:
+    _check_images(name, "input", x)
+    sliding = window(kernel_size, stride, padding, dilation)
+    for added, extent in zip(sliding.padding, sliding.kernel, strict=True):
+        if added > extent // 2:
+            raise ValueError(
+                f"{name}: padding {padding} must be at most half of kernel_size {kernel_size}"
+            )
+    _check_fits(name, x, sliding)
+    return sliding
+
+
+def _check_gradient(name: str, gy: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(gy.shape) != shape:
+        raise ValueError(
+            f"{name}: expected the output's gradient to have the output's shape {shape}, "
+            f"got {_shape(gy)}"
+        )
+
+
+def _check_batch_norm(x: Tensor, channels: int) -> None:
+    _check_images("BatchNorm2d", "input", x)
+    if x.shape[1] != channels:
+        raise ValueError(
+            f"BatchNorm2d: expected {channels} channels, got {x.shape[1]} (input is {_shape(x)})"
+        )
+
+
+def _check_target(name: str, prediction: Tensor, target: Tensor) -> None:
+    _check_float(name, "prediction", prediction)
+    _check_float(name, "target", target)
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"{name}: prediction {_shape(prediction)} and target {_shape(target)} "
+            "must have the same shape"
+        )
+    if prediction.numel() == 0:
+        raise ValueError(f"{name}: the prediction is empty, its shape is {_shape(prediction)}")
+    _check_alike(name, prediction, target=target)

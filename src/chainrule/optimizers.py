@@ -1,0 +1,252 @@
+"""Optimizers: one small `apply` per parameter. Equal to `torch.optim`'s, step for step.
+
+Each takes what `Module.param()` gives, (parameter, gradient) pairs, or the parameters themselves,
+whose gradients are their `.grad`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Parameters = Iterable[Tensor | tuple[Tensor, Tensor]]
+
+
+class Optimizer:
+    """What the optimizers share: the loop over the parameters, and their state.
+
+    Args:
+        params: (parameter, gradient) pairs, or parameters.
+        lr: learning rate; may be set anew before any step.
+        weight_decay: see the optimizer.
+
+    Raises:
+        ValueError: no parameters, or a learning rate or weight decay that is negative or not
+            finite.
+        TypeError: params holds something else.
+    """
+
+    def __init__(self, params: Parameters, lr: float, weight_decay: float) -> None:
+        self.parameters = _parameters(params)
+        self.lr = _at_least_zero("lr", lr)
+        self.weight_decay = _at_least_zero("weight_decay", weight_decay)
+        self.steps = 0
+        self._state: list[dict[str, Tensor]] = [{} for _ in self.parameters]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Change every parameter that has a gradient by it, in place."""
+        self.steps += 1
+        for value, state in zip(self.parameters, self._state, strict=True):
+            if value.grad is not None:
+                self.apply(value, value.grad, state)
+
+    def apply(self, value: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
+        """Change one parameter in place; `state` is its own, empty at first."""
+        raise NotImplementedError(f"{type(self).__name__} has no apply")
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero, in place."""
+        for value in self.parameters:
+            if value.grad is not None:
+                value.grad.zero_()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that the next steps depend on but `lr`, as tensors: "steps", "0.velocity", ..."""
+        state = {
+            f"{index}.{name}": value
+            for index, own in enumerate(self._state)
+            for name, value in own.items()
+        }
+        return {"steps": torch.tensor(self.steps), **state}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state_dict` of the same optimizer over the same parameters.
+
+        Raises:
+            ValueError: it names a parameter that isn't there, or has another shape for one.
+        """
+        fresh: list[dict[str, Tensor]] = [{} for _ in self.parameters]
+        for key, saved in state.items():
+            if key == "steps":
+                continue
+            index, _, name = key.partition(".")
+            if not index.isdigit() or int(index) >= len(fresh):
+                raise ValueError(
+                    f"the optimizer's state has {key!r}, but there is no such parameter"
+                )
+            value = self.parameters[int(index)]
+            if saved.shape != value.shape:
+                raise ValueError(
+                    f"the optimizer's state {key!r} has shape {tuple(saved.shape)}, "
+                    f"its parameter {tuple(value.shape)}"
+                )
+            fresh[int(index)][name] = saved.detach().to(value).clone()
+        self.steps, self._state = int(state["steps"]), fresh
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if asked.
+
+    g = gradient + weight_decay * p;  v = momentum * v + (1 - dampening) * g  (v = g at first);
+    p = p - lr * v, or with Nesterov's momentum p - lr * (g + momentum * v).
+
+    Args:
+        params: (parameter, gradient) pairs, or parameters.
+        lr: learning rate.
+        momentum: in [0, 1) as a rule; 0 keeps no velocity.
+        dampening: lessens the newest gradient's part in the velocity.
+        weight_decay: L2 penalty, added to the gradient.
+        nesterov: look ahead along the velocity; needs momentum and no dampening.
+
+    Raises:
+        ValueError: arguments out of range.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(params, lr, weight_decay)
+        self.momentum = _at_least_zero("momentum", momentum)
+        if nesterov and (momentum == 0 or dampening != 0):
+            raise ValueError("nesterov=True needs a momentum above 0 and no dampening")
+        self.dampening, self.nesterov = dampening, nesterov
+
+    def apply(self, value: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
+        if self.weight_decay:
+            gradient = gradient.add(value, alpha=self.weight_decay)
+        if self.momentum:
+            gradient = self._with_momentum(gradient, state)
+        value.add_(gradient, alpha=-self.lr)
+
+    def _with_momentum(self, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
+        if "velocity" not in state:
+            velocity = state["velocity"] = gradient.clone()
+        else:
+            velocity = (
+                state["velocity"].mul_(self.momentum).add_(gradient, alpha=1 - self.dampening)
+            )
+        return gradient.add(velocity, alpha=self.momentum) if self.nesterov else velocity
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2014): steps of about `lr`, whatever the gradient's scale.
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
+    p = p - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps), t counting steps from 1.
+
+    Args:
+        params: (parameter, gradient) pairs, or parameters.
+        lr: learning rate.
+        betas: decay of the two averages, each in [0, 1).
+        eps: keeps the quotient finite.
+        weight_decay: L2 penalty, added to the gradient.
+
+    Raises:
+        ValueError: arguments out of range.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+    ) -> None:
+        super().__init__(params, lr, weight_decay)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas must lie in [0, 1), got {betas}")
+        self.betas, self.eps = betas, _at_least_zero("eps", eps)
+
+    def apply(self, value: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
+        if self.weight_decay:
+            gradient = gradient.add(value, alpha=self.weight_decay)
+        self._descend(value, gradient, state)
+
+    def _descend(self, value: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
+        if not state:
+            state["mean"], state["square"] = torch.zeros_like(value), torch.zeros_like(value)
+        beta1, beta2 = self.betas
+        mean = state["mean"].lerp_(gradient, 1 - beta1)
+        square = state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        correction1, correction2 = 1 - beta1**self.steps, 1 - beta2**self.steps
+        divisor = (square.sqrt() / math.sqrt(correction2)).add_(self.eps)
+        value.addcdiv_(mean, divisor, value=-self.lr / correction1)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019): p shrinks by lr * weight_decay
+    * p.
+
+    Args and errors as `Adam`; weight_decay is no part of the gradient and defaults to 0.01.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+    def apply(self, value: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
+        value.mul_(1 - self.lr * self.weight_decay)
+        self._descend(value, gradient, state)
+
+
+@torch.no_grad()
+def clip_gradients(params: Parameters, max_norm: float) -> float:
+    """Scale all gradients, in place, so that their joint Euclidean norm is at most `max_norm`.
+
+    Returns the norm as it was before. A norm that isn't finite leaves the gradients as they are.
+
+    Raises:
+        ValueError: max_norm is not above 0.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"max_norm must be above 0, got {max_norm}")
+    gradients = [value.grad for value in _parameters(params) if value.grad is not None]
+    norm = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in gradients))
+    if math.isfinite(norm) and norm > max_norm:
+        for gradient in gradients:
+            gradient.mul_(max_norm / norm)
+    return norm
+
+
+def _parameters(params: Parameters) -> list[Tensor]:
+    values = [_parameter(item) for item in params]
+    if not values:
+        raise ValueError("there are no parameters; pass model.param() or model.parameters()")
+    return values
+
+
+def _parameter(item: Any) -> Tensor:
+    if isinstance(item, Tensor):
+        return item
+    if isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], Tensor):
+        value, gradient = item
+        if value.grad is not gradient:
+            value.grad = gradient
+        return value
+    raise TypeError(
+        f"expected a parameter or a (parameter, gradient) pair, got {type(item).__name__}"
+    )
+
+
+def _at_least_zero(name: str, value: float) -> float:
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be a finite number of at least 0, got {value}")
+    return value

@@ -1,0 +1,121 @@
+"""Files: writing without ever losing what was there, and weights as safetensors with metadata."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from chainrule.module import Module
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """Write a file so that it appears whole or not at all.
+
+    Yields the path of a temporary file in the same folder, with the same suffix. When the block
+    ends well that file is flushed to the disk and renamed to `path`; when it raises, the temporary
+    file is removed and whatever stood at `path` is untouched.
+
+    Raises:
+        FileExistsError: `path` exists and `overwrite` is false; raised before the block runs.
+        NotADirectoryError: the folder of `path` does not exist.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already; choose another name or allow overwriting")
+    if not path.parent.is_dir():
+        raise NotADirectoryError(f"the folder {path.parent} does not exist; create it first")
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def save_tensors(
+    path: str | Path,
+    tensors: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write named tensors and text metadata to one safetensors file, whole or not at all.
+
+    Tensors may share memory (a layer used at two places); each name gets its own copy in the file.
+
+    Raises:
+        FileExistsError, NotADirectoryError: as `replacing`.
+        OSError: the disk refused; an older file at `path` is still there.
+    """
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    data = safetensors.torch.save(copies, dict(metadata or {}))
+    with replacing(path, overwrite) as temporary:
+        temporary.write_bytes(data)
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read a safetensors file: its tensors by name, on the CPU, and its metadata.
+
+    The format holds numbers and text only: opening a file from a stranger never runs its code.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not safetensors, or was cut short.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return tensors, dict(file.metadata() or {})
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{path} is not a whole safetensors file ({error}); "
+            "it may have been cut short: copy or train it again"
+        ) from error
+
+
+def save(
+    path: str | Path,
+    module: Module,
+    metadata: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a module's `state_dict` to a safetensors file; see `save_tensors`."""
+    save_tensors(path, module.state_dict(), metadata, overwrite)
+
+
+def load(path: str | Path, module: Module) -> dict[str, str]:
+    """Read a module's `state_dict` from a safetensors file into it; returns the metadata.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_tensors`.
+        StateDictError: names or shapes don't fit; the module is unchanged.
+    """
+    state, metadata = load_tensors(path)
+    module.load_state_dict(state)
+    return metadata

@@ -1,0 +1,22 @@
+"""Fixtures that every test may ask for."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of development data beside the checkout; without it the test is skipped."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("the development data are not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test starts from the same random state."""
+    torch.manual_seed(0)
