@@ -1,0 +1,406 @@
+"""Noise models that make pairs of noisy images out of clean ones.
+
+A corruption is named by a short text, `name:numbers`. `x` is the clean value of a pixel in [0, 1]:
+
+`gaussian:25`
+    `x + n`, `n ~ N(0, (25/255)^2)` for each value: additive white Gaussian noise, its standard
+    deviation in 8-bit units. Never clipped, so the noise keeps mean zero in black and white areas.
+`gaussian:0-50`
+    The same with the standard deviation uniform in the range, drawn anew for every draw: for
+    networks that must do without knowing the noise level ("blind").
+`poisson:30`
+    `Poisson(30 x) / 30` for each value: photon counting with 30 photons at full white; variance
+    `x / 30`.
+`poisson-gaussian:30,5`
+    `Poisson(30 x) / 30 + n`, `n ~ N(0, (5/255)^2)`: photon counting and the sensor's read noise;
+    variance `x / 30 + (5/255)^2`.
+`bernoulli:0.5`
+    `x m / (1 - p)`, `m ~ Bernoulli(1 - p)` for each pixel, the same for all its channels: a pixel
+    is lost with probability p. Dividing the survivors by `1 - p` makes the mean over draws the
+    clean image; the paper instead leaves lost pixels out of the loss.
+`impulse:0.5`
+    With probability p a pixel becomes a random colour, uniform in [0, 1] for each channel. Not
+    unbiased: the mean over draws is `(1 - p) x + p / 2`, so a squared error learns washed-out
+    colours. While p is small the median still is near the clean value; its mode is always.
+`text:0.25`
+    Random strings at random places, in random sizes and plain random colours, until about that
+    fraction of the pixels is covered. Not unbiased; below one half, the median over draws is the
+    clean image, which is what an L1 loss learns.
+`subpixel:6`
+    Each pixel of the result is one pixel, drawn at random, out of its own 6 x 6 block of the clean
+    image, all channels from the same place. The result is 6 times smaller in each direction and its
+    mean over draws is the block average: Monte Carlo rendering with one sample a pixel. This is how
+    the EE-559 data set was made.
+
+Gaussian, Poisson, Bernoulli, impulse and text corruption and Monte Carlo noise are experiments of
+J. Lehtinen et al., "Noise2Noise: Learning Image Restoration without Clean Data", ICML 2018,
+https://arxiv.org/abs/1803.04189. Poisson-Gaussian noise is the sensor model of A. Foi et al.,
+"Practical Poissonian-Gaussian Noise Modeling and Fitting for Single-Image Raw-Data", IEEE
+Transactions on Image Processing 17, 2008.
+"""
+
+import difflib
+import functools
+import math
+import re
+import string
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from noise2noise.errors import UserError
+
+Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A noise model with its numbers filled in; made by `parse`.
+
+    Attributes:
+        spec: the text that names it, all numbers written out; `parse(spec)` gives an equal one.
+        unbiased: whether the mean over draws is `clean(image)`, so that a network trained with a
+            squared error on pairs of draws learns the clean image.
+        scale: how many clean pixels, along each side, make one pixel of a draw; 1 keeps the size.
+    """
+
+    spec: str
+    unbiased: bool
+    scale: int = 1
+    # A partial of a module's function rather than a closure, so that it can be pickled for workers.
+    _draw: Draw = field(repr=False, compare=False, kw_only=True)
+
+    def draw(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One noisy image.
+
+        Arguments:
+            clean: `(C, H, W)`, in [0, 1].
+            rng: the only source of randomness: the same state gives the same draw.
+
+        Returns:
+            float32 `(C, H // scale, W // scale)`, a new array; values may leave [0, 1].
+
+        Raises:
+            ValueError: `clean` is not `(C, H, W)`, or is smaller than `scale`.
+        """
+        return self._draw(self._cropped(clean), rng).astype(np.float32, copy=False)
+
+    def pair(self, clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Two draws of the same clean image with independent noise; see `draw`."""
+        return self.draw(clean, rng), self.draw(clean, rng)
+
+    def clean(self, image: np.ndarray) -> np.ndarray:
+        """What a draw is a noisy version of: the image itself, or for subpixel its block averages.
+
+        Rows and columns beyond a multiple of `scale` are cropped off at the bottom and the right,
+        as `draw` does. For an unbiased corruption this is the mean over draws.
+
+        Arguments:
+            image: `(C, H, W)`.
+
+        Returns:
+            float32 `(C, H // scale, W // scale)`.
+
+        Raises:
+            ValueError: as `draw`.
+        """
+        return _blocks(self._cropped(image), self.scale).mean(axis=-1)
+
+    def _cropped(self, image: np.ndarray) -> np.ndarray:
+        if image.ndim != 3:
+            raise ValueError(f"expected an image of shape (C, H, W), got {image.shape}")
+        _, height, width = image.shape
+        rows, columns = height // self.scale, width // self.scale
+        if rows == 0 or columns == 0:
+            raise ValueError(
+                f"{self.spec} needs images of at least {self.scale} x {self.scale} pixels, "
+                f"got {height} x {width}"
+            )
+        return image[:, : rows * self.scale, : columns * self.scale].astype(np.float32, copy=False)
+
+
+def parse(spec: str) -> Corruption:
+    """The corruption that a text such as `gaussian:25` names.
+
+    Raises:
+        UserError: there is no corruption of that name, or its numbers are missing, malformed or out
+            of range; the sentence shows how to write it.
+    """
+    name, colon, numbers = spec.strip().lower().partition(":")
+    family = _FAMILIES.get(name)
+    if family is None:
+        raise UserError(_unknown(spec, name))
+    if not colon:
+        numbers = family.default
+    try:
+        return family.build(numbers)
+    except ValueError as error:
+        raise UserError(
+            f"the corruption {spec!r} can't be used: {error}; write for example {family.example}"
+        ) from error
+
+
+def describe() -> str:
+    """One line for each corruption, with an example of how to write it, for a `--help` text."""
+    width = max(len(family.example) for family in _FAMILIES.values())
+    return "\n".join(f"{f.example:<{width}}  {f.summary}" for f in _FAMILIES.values())
+
+
+def _unknown(spec: str, name: str) -> str:
+    near = difflib.get_close_matches(name, _FAMILIES, n=1)
+    hint = f"; did you mean {_FAMILIES[near[0]].example}?" if near else ";"
+    examples = ", ".join(family.example for family in _FAMILIES.values())
+    return f"there is no corruption {spec!r}{hint} choose one of {examples}"
+
+
+# Builders: the text after the colon -> Corruption. Their ValueErrors say what is wrong with it.
+
+
+# A minus sign at the start or after the e of 1e-3 belongs to its number.
+_RANGE = re.compile(r"(.*[^e])-(.+)")
+
+
+def _build_gaussian(numbers: str) -> Corruption:
+    limits = _RANGE.fullmatch(numbers)
+    if limits is None:
+        sigma = _number(numbers, "sigma", above=0)
+        return _gaussian_corruption(_text(sigma), sigma, sigma)
+    low, high = (_number(text, "sigma", at_least=0) for text in limits.groups())
+    if low >= high:
+        raise ValueError(f"the range {numbers} does not go from a low to a higher number")
+    return _gaussian_corruption(f"{_text(low)}-{_text(high)}", low, high)
+
+
+def _gaussian_corruption(numbers: str, low: float, high: float) -> Corruption:
+    draw = functools.partial(_gaussian, low=low / 255, high=high / 255)
+    return Corruption(f"gaussian:{numbers}", unbiased=True, _draw=draw)
+
+
+def _build_poisson(numbers: str) -> Corruption:
+    peak = _peak(numbers)
+    draw = functools.partial(_poisson, peak=peak)
+    return Corruption(f"poisson:{_text(peak)}", unbiased=True, _draw=draw)
+
+
+def _build_poisson_gaussian(numbers: str) -> Corruption:
+    texts = numbers.split(",")
+    if len(texts) != 2:
+        raise ValueError(f"expected two numbers PEAK,SIGMA, got {numbers!r}")
+    peak = _peak(texts[0])
+    sigma = _number(texts[1], "sigma", above=0)
+    draw = functools.partial(_poisson_gaussian, peak=peak, sigma=sigma / 255)
+    spec = f"poisson-gaussian:{_text(peak)},{_text(sigma)}"
+    return Corruption(spec, unbiased=True, _draw=draw)
+
+
+def _build_bernoulli(numbers: str) -> Corruption:
+    p = _number(numbers, "the probability", above=0, below=1)
+    return Corruption(
+        f"bernoulli:{_text(p)}", unbiased=True, _draw=functools.partial(_bernoulli, p=p)
+    )
+
+
+def _build_impulse(numbers: str) -> Corruption:
+    p = _number(numbers, "the probability", above=0, below=1)
+    return Corruption(f"impulse:{_text(p)}", unbiased=False, _draw=functools.partial(_impulse, p=p))
+
+
+def _build_text(numbers: str) -> Corruption:
+    # Covering the last pixels between strings would take without end.
+    fraction = _number(numbers, "the fraction", above=0, below=0.95)
+    draw = functools.partial(_overlay_text, fraction=fraction)
+    return Corruption(f"text:{_text(fraction)}", unbiased=False, _draw=draw)
+
+
+def _build_subpixel(numbers: str) -> Corruption:
+    scale = _number(numbers, "the block size", at_least=2)
+    if scale != int(scale):
+        raise ValueError(f"the block size must be a whole number, got {numbers}")
+    draw = functools.partial(_subpixel, scale=int(scale))
+    return Corruption(f"subpixel:{int(scale)}", unbiased=True, scale=int(scale), _draw=draw)
+
+
+def _peak(text: str) -> float:
+    # numpy draws no Poisson counts near 2^63, and no camera collects a billion photons a pixel.
+    return _number(text, "the peak", above=0, below=1e9)
+
+
+def _number(
+    text: str,
+    name: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float = math.inf,
+) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, got {text!r}") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {text}")
+    if above is not None and value <= above:
+        raise ValueError(f"{name} must be above {above:g}, got {text}")
+    if at_least is not None and value < at_least:
+        raise ValueError(f"{name} must be at least {at_least:g}, got {text}")
+    if value >= below:
+        raise ValueError(f"{name} must be below {below:g}, got {text}")
+    return value
+
+
+def _text(number: float) -> str:
+    return str(int(number)) if number == int(number) else repr(number)
+
+
+@dataclass(frozen=True)
+class _Family:
+    example: str
+    summary: str
+    build: Callable[[str], Corruption]
+    default: str = ""
+
+
+_FAMILIES = {
+    "gaussian": _Family(
+        "gaussian:25",
+        "additive Gaussian noise of sigma 25/255; gaussian:0-50 draws sigma anew each time",
+        _build_gaussian,
+    ),
+    "poisson": _Family("poisson:30", "photon counting, 30 photons at full white", _build_poisson),
+    "poisson-gaussian": _Family(
+        "poisson-gaussian:30,5",
+        "photon counting and read noise of sigma 5/255 (the numbers may be left out)",
+        _build_poisson_gaussian,
+        default="30,5",
+    ),
+    "bernoulli": _Family(
+        "bernoulli:0.5",
+        "each pixel lost with probability 0.5, the survivors made brighter in return",
+        _build_bernoulli,
+    ),
+    "impulse": _Family(
+        "impulse:0.5",
+        "each pixel a random colour with probability 0.5 (the number may be left out)",
+        _build_impulse,
+        default="0.5",
+    ),
+    "text": _Family(
+        "text:0.25",
+        "random strings over a quarter of the image (the number may be left out)",
+        _build_text,
+        default="0.25",
+    ),
+    "subpixel": _Family(
+        "subpixel:6",
+        "one random sub-pixel of each 6 x 6 block; the result is 6 times smaller",
+        _build_subpixel,
+    ),
+}
+
+
+# Draws: clean (C, H, W) float32, H and W multiples of the scale -> noisy.
+
+
+def _gaussian(clean: np.ndarray, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+    sigma = np.float32(rng.uniform(low, high))
+    return clean + sigma * rng.standard_normal(clean.shape, dtype=np.float32)
+
+
+def _poisson(clean: np.ndarray, rng: np.random.Generator, peak: float) -> np.ndarray:
+    # Float images may dip below zero, where there is no light to count.
+    return rng.poisson(peak * np.maximum(clean, 0)) / peak
+
+
+def _poisson_gaussian(
+    clean: np.ndarray, rng: np.random.Generator, peak: float, sigma: float
+) -> np.ndarray:
+    return _gaussian(_poisson(clean, rng, peak), rng, sigma, sigma)
+
+
+def _bernoulli(clean: np.ndarray, rng: np.random.Generator, p: float) -> np.ndarray:
+    kept = rng.random(clean.shape[1:]) >= p
+    return clean * kept / (1 - p)
+
+
+def _impulse(clean: np.ndarray, rng: np.random.Generator, p: float) -> np.ndarray:
+    replaced = rng.random(clean.shape[1:]) < p
+    return np.where(replaced, rng.random(clean.shape, dtype=np.float32), clean)
+
+
+def _subpixel(clean: np.ndarray, rng: np.random.Generator, scale: int) -> np.ndarray:
+    blocks = _blocks(clean, scale)
+    choice = rng.integers(scale * scale, size=blocks.shape[1:3])
+    return np.take_along_axis(blocks, choice[None, :, :, None], axis=-1)[..., 0]
+
+
+def _blocks(image: np.ndarray, scale: int) -> np.ndarray:
+    """(C, H, W) -> (C, H / scale, W / scale, scale * scale): each block's pixels side by side."""
+    channels, height, width = image.shape
+    rows, columns = height // scale, width // scale
+    blocks = image.reshape(channels, rows, scale, columns, scale)
+    return blocks.transpose(0, 1, 3, 2, 4).reshape(channels, rows, columns, scale * scale)
+
+
+_LETTERS = string.ascii_letters + string.digits
+_SMALLEST_FONT = 8
+_LENGTHS = (2, 9)
+
+
+def _overlay_text(clean: np.ndarray, rng: np.random.Generator, fraction: float) -> np.ndarray:
+    noisy = clean.copy()
+    channels, height, width = clean.shape
+    covered = np.zeros((height, width), dtype=bool)
+    # Sizes grow with the image, so that a large photograph takes no more strings than a small crop.
+    largest_font = max(_SMALLEST_FONT, min(height, width) // 8)
+    wanted = fraction * height * width
+    total = 0
+    while total < wanted:
+        stencil = _random_string(rng, int(rng.integers(_SMALLEST_FONT, largest_font + 1)))
+        rows, columns, stencil = _placed(stencil, covered.shape, rng)
+        colour = rng.random((channels, 1), dtype=np.float32)
+        added = np.count_nonzero(stencil & ~covered[rows, columns])
+        # The last string stays out if that ends nearer to the fraction: small crops would otherwise
+        # be covered too much.
+        if total + added - wanted > wanted - total:
+            break
+        noisy[:, rows, columns][:, stencil] = colour
+        covered[rows, columns] |= stencil
+        total += added
+    return noisy
+
+
+def _random_string(rng: np.random.Generator, size: int) -> np.ndarray:
+    """A string of random letters as a stencil: bool (height, width), true where there is ink."""
+    letters = "".join(rng.choice(list(_LETTERS), size=rng.integers(*_LENGTHS)))
+    font = _font(size)
+    left, top, right, bottom = (int(edge) for edge in font.getbbox(letters))
+    canvas = Image.new("1", (right - left, bottom - top))
+    ImageDraw.Draw(canvas).text((-left, -top), letters, fill=1, font=font)
+    return np.asarray(canvas)
+
+
+@functools.lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's built-in font, its letters placed alike with and without the Raqm library."""
+    font = ImageFont.load_default(_SMALLEST_FONT)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise UserError(
+            "text corruption needs a Pillow with FreeType: pip install --upgrade pillow"
+        )
+    return font.font_variant(size=size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _placed(
+    stencil: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator
+) -> tuple[slice, slice, np.ndarray]:
+    """A random place for a stencil, cut where it leaves the image: rows, columns, what remains."""
+    top = int(rng.integers(1 - stencil.shape[0], shape[0]))
+    left = int(rng.integers(1 - stencil.shape[1], shape[1]))
+    rows = slice(max(top, 0), min(top + stencil.shape[0], shape[0]))
+    columns = slice(max(left, 0), min(left + stencil.shape[1], shape[1]))
+    remains = stencil[
+        rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+    ]
+    return rows, columns, remains
