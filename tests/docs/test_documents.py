@@ -1,0 +1,137 @@
+"""The documents are true: their Python runs and prints what they show, their links lead on."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+RUN = [page for page in PAGES if page.parent != ROOT or page.name == "README.md"]
+
+FENCE = re.compile(r"^```([\w-]*)[^\n]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t]*$", re.MULTILINE)
+LINK = re.compile(r"\]\(<?([^()\s<>]+)>?(?:\s+\"[^\"]*\")?\)|(?:src|href)=\"([^\"]+)\"")
+MENTION = re.compile(r"docs/[\w./-]+\.md(?:#[\w-]+)?")
+NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+class Block(NamedTuple):
+    """A fenced block of a document; `line` is the document's line on which its text begins."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(text: str) -> list[Block]:
+    return [
+        Block(match[1], match[2], text.count("\n", 0, match.start(2)))
+        for match in FENCE.finditer(text)
+    ]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors GitHub gives to the headings of a document."""
+    found: dict[str, int] = {}
+    names = set()
+    for heading in HEADING.findall(FENCE.sub("", text)):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = "".join(mark for mark in words if _in_slug(mark)).replace(" ", "-")
+        count = found.get(slug, 0)
+        found[slug] = count + 1
+        names.add(f"{slug}-{count}" if count else slug)
+    return names
+
+
+def _in_slug(mark: str) -> bool:
+    return mark in " -_" or unicodedata.category(mark)[0] in "LNM"
+
+
+def same_output(shown: str, printed: str) -> bool:
+    """Equal texts, in which numbers may differ by rounding."""
+    if NUMBER.split(shown.strip()) != NUMBER.split(printed.strip()):
+        return False
+    return all(
+        math.isclose(float(ours), float(theirs), rel_tol=1e-5, abs_tol=1e-9)
+        for ours, theirs in zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
+    )
+
+
+def broken_links(page: Path, text: str) -> Iterator[str]:
+    """The relative links and images of a document that lead nowhere."""
+    for match in LINK.finditer(FENCE.sub("", text)):
+        target = match[1] or match[2]
+        if re.match(r"[a-z][a-z0-9+.-]*:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        if not file.exists():
+            yield f"{target} (no such file)"
+        elif anchor and file.suffix == ".md" and anchor not in anchors(file.read_text("utf-8")):
+            yield f"{target} (no such heading)"
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
+def test_python_of_a_document_runs_and_prints_what_is_shown(
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A block marked `output` holds what the Python block before it prints."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "__document__"}
+    printed = ""
+    for block in blocks(page.read_text("utf-8")):
+        if block.language == "output":
+            where = f"{page.name}, line {block.line + 1}: not what the block before prints"
+            assert same_output(block.text, printed), f"{where}:\n{printed}"
+        if block.language == "python":
+            source = "\n" * block.line + block.text  # a traceback then names the document's line
+            exec(compile(source, str(page), "exec"), namespace)
+            printed = capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_document_lead_somewhere(page: Path) -> None:
+    assert list(broken_links(page, page.read_text("utf-8"))) == []
+
+
+def test_documents_that_the_source_mentions_exist() -> None:
+    missing = []
+    for file in sorted((ROOT / "src").rglob("*.py")):
+        for mention in MENTION.findall(file.read_text("utf-8")):
+            name, _, anchor = mention.partition("#")
+            page = ROOT / name
+            if not page.exists() or (anchor and anchor not in anchors(page.read_text("utf-8"))):
+                missing.append(f"{file.relative_to(ROOT)}: {mention}")
+    assert missing == []
+
+
+def test_anchors_are_those_of_github() -> None:
+    text = "# The `Tape`, in 2 steps\n## A [link](b.md) & more\n## Same\n```\n# no\n```\n## Same\n"
+    assert anchors(text) == {"the-tape-in-2-steps", "a-link--more", "same", "same-1"}
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    text = (
+        "# Here\n[a](#here) [b](#there) [c](none.md) ![d](none.png 'x') [e](https://x.org/y#z)\n"
+        '<img src="lost.svg"> [f](page.md#here)\n'
+    )
+    page.write_text(text)
+    found = [link.partition(" ")[0] for link in broken_links(page, text)]
+    assert found == ["#there", "none.md", "lost.svg"]
+
+
+def test_output_may_differ_by_rounding_only() -> None:
+    assert same_output("loss 0.1234567 at (0, 1)\n", "loss 0.1234568 at (0, 1)")
+    assert not same_output("loss 0.1234567 at (0, 1)", "loss 0.12346 at (0, 2)")
+    assert not same_output("loss 0.1", "cost 0.1")
