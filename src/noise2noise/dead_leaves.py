@@ -35,7 +35,7 @@ class _Leaves:
 def dead_leaves(size: int, rng: np.random.Generator, channels: int = 3) -> np.ndarray:
     """One picture of opaque leaves, float32 (channels, size, size) in [0, 1].
 
-    Args:
+    Arguments:
         size: side in pixels, at least 1.
         rng: the only source of randomness; the same state gives the same picture.
         channels: 3 for colour, 1 for grey.
