@@ -1,0 +1,227 @@
+"""The networks, by name: `build("compact", channels=3, width=48)`.
+
+A network takes (N, C, H, W) in [0, 1] and returns the same shape. Sizes are keyword arguments, so
+that wider, deeper or grey versions are arguments and not copies.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from chainrule import (
+    Conv2d,
+    ConvTranspose2d,
+    LeakyReLU,
+    MaxPool2d,
+    Module,
+    NearestUpsampling,
+    ReLU,
+    Residual,
+    Sequential,
+    Sigmoid,
+    SkipConcat,
+    Upsampling,
+)
+from noise2noise.errors import UserError
+
+
+def compact(channels: int = 3, width: int = 48, depth: int = 1, blocks: int = 1) -> Module:
+    """A residual U-Net that works at half resolution and below: small, quick, and good at noise.
+
+    The first convolution halves the image, as FFDNet (Zhang et al. 2018) does by rearranging
+    pixels; every level below halves it again and doubles the channels. Skips add, as in DRUNet
+    (Zhang et al. 2021), and the whole predicts the noise to take away, as DnCNN (Zhang et al.
+    2017).
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the first level.
+        depth: levels below the first.
+        blocks: residual blocks of two convolutions on each side of a level.
+    """
+    return Residual(
+        Sequential(
+            Conv2d(channels, width, 4, stride=2, padding=1),
+            _level(width, depth, blocks),
+            ConvTranspose2d(width, channels, 4, stride=2, padding=1),
+        )
+    )
+
+
+def _level(width: int, depth: int, blocks: int) -> Module:
+    before = [_block(width) for _ in range(blocks)]
+    after = [_block(width) for _ in range(blocks)]
+    if depth == 0:
+        return Sequential(*before, *after)
+    below = Sequential(
+        Conv2d(width, 2 * width, 2, stride=2),
+        _level(2 * width, depth - 1, blocks),
+        ConvTranspose2d(2 * width, width, 2, stride=2),
+    )
+    return Sequential(*before, Residual(below), *after)
+
+
+def _block(width: int) -> Module:
+    return Residual(
+        Sequential(
+            Conv2d(width, width, 3, padding=1, weight_init="kaiming"),
+            ReLU(),
+            Conv2d(width, width, 3, padding=1),
+        )
+    )
+
+
+def unet(channels: int = 3, width: int = 48, depth: int = 5) -> Module:
+    """The U-Net of the Noise2Noise paper (Lehtinen et al. 2018, appendix A.1), skips concatenated.
+
+    Max pooling down, nearest upsampling and two convolutions up, leaky ReLU of slope 0.1.
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the encoder; the decoder has twice as many.
+        depth: how often the image is halved.
+    """
+    return Sequential(
+        SkipConcat(
+            Sequential(
+                _leaky(channels, width),
+                _leaky(width, width),
+                MaxPool2d(2),
+                *_unet_level(width, depth - 1),
+                NearestUpsampling(2),
+            )
+        ),
+        _leaky(channels + (2 * width if depth > 1 else width), 64),
+        _leaky(64, 32),
+        Conv2d(32, channels, 3, padding=1),
+    )
+
+
+def _unet_level(width: int, depth: int) -> list[Module]:
+    """What happens between the pooling and the upsampling of the level above."""
+    if depth == 0:
+        return [_leaky(width, width)]
+    below = [_leaky(width, width), MaxPool2d(2), *_unet_level(width, depth - 1)]
+    inner = SkipConcat(Sequential(*below, NearestUpsampling(2)))
+    inputs = 2 * width if depth == 1 else 3 * width
+    return [inner, _leaky(inputs, 2 * width), _leaky(2 * width, 2 * width)]
+
+
+def _leaky(inputs: int, outputs: int) -> Module:
+    layer = Conv2d(inputs, outputs, 3, padding=1, weight_init="kaiming")
+    return Sequential(layer, LeakyReLU(0.1))
+
+
+def zhao(channels: int = 3, width: int = 48) -> Module:
+    """The network of Zhao, Gao and Sun's report: two strided convolutions, two transposed ones.
+
+    Args:
+        channels: of the image.
+        width: channels of the three hidden layers.
+    """
+    return Sequential(
+        Conv2d(channels, width, 3, stride=2, padding=1),
+        ReLU(),
+        Conv2d(width, width, 3, stride=2, padding=1),
+        ReLU(),
+        Upsampling(width, width, 3, stride=2, padding=1, output_padding=1),
+        ReLU(),
+        Upsampling(width, channels, 3, stride=2, padding=1, output_padding=1),
+        Sigmoid(),
+    )
+
+
+def mery_skip(channels: int = 3, width: int = 100) -> Module:
+    """The network of Mery's first mini-project: valid convolutions down, transposed ones up.
+
+    One skip connection puts the first activation before the decoder's output.
+
+    Args:
+        channels: of the image.
+        width: channels of the hidden layers.
+    """
+    encode_and_decode = {
+        "conv2": Conv2d(width, width, 3),
+        "relu2": ReLU(),
+        "t_conv1": ConvTranspose2d(width, width, 3),
+        "relu3": ReLU(),
+    }
+    return Sequential(
+        {
+            "conv1": Conv2d(channels, width, 3),
+            "relu1": ReLU(),
+            "skip": SkipConcat(Sequential(encode_and_decode)),
+            "t_conv2": ConvTranspose2d(2 * width, channels, 3),
+            "sigmoid": Sigmoid(),
+        }
+    )
+
+
+class Architecture(NamedTuple):
+    """How to make a network, and what it asks of images."""
+
+    make: Callable[..., Module]
+    multiple: Callable[[dict[str, int]], int]
+    """Height and width must be multiples of this, given the sizes."""
+    reach: Callable[[dict[str, int]], int]
+    """How far, in pixels, a pixel can influence the result, given the sizes; rounded up."""
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "compact": Architecture(
+        compact,
+        multiple=lambda sizes: 2 ** (sizes["depth"] + 1),
+        reach=lambda sizes: 16 * sizes["blocks"] * (2 ** (sizes["depth"] + 1) - 1),
+    ),
+    "unet": Architecture(
+        unet,
+        multiple=lambda sizes: 2 ** sizes["depth"],
+        reach=lambda sizes: 6 * 2 ** sizes["depth"],
+    ),
+    "zhao": Architecture(zhao, multiple=lambda sizes: 4, reach=lambda sizes: 8),
+    "mery-skip": Architecture(mery_skip, multiple=lambda sizes: 1, reach=lambda sizes: 4),
+}
+
+
+def sizes_of(name: str, sizes: Mapping[str, int]) -> dict[str, int]:
+    """All sizes of the architecture `name`: those given, and defaults for the others.
+
+    Raises:
+        UserError: no such architecture or size, or a size below its least value.
+    """
+    if name not in ARCHITECTURES:
+        near = difflib.get_close_matches(name, ARCHITECTURES, 1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(ARCHITECTURES)}"
+        raise UserError(f"there is no architecture {name!r}; {hint}")
+    parameters = inspect.signature(ARCHITECTURES[name].make).parameters
+    for size, value in sizes.items():
+        if size not in parameters:
+            known = ", ".join(parameters)
+            raise UserError(f"{name} has no size {size!r}; it has {known}")
+        least = 0 if size == "depth" and name == "compact" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UserError(
+                f"{name}: {size} must be a whole number of at least {least}, got {value!r}"
+            )
+    return {size: sizes.get(size, parameter.default) for size, parameter in parameters.items()}
+
+
+def build(name: str, **sizes: int) -> Module:
+    """Make the network `name`, with random weights from torch's default generator.
+
+    Args:
+        name: a key of ARCHITECTURES.
+        sizes: keyword arguments of its function; those left out keep their defaults.
+
+    Raises:
+        UserError: no such architecture or size, or a size below its least value.
+
+    Example:
+        >>> build("compact", width=32)(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 3, 64, 64])
+    """
+    complete = sizes_of(name, sizes)
+    return ARCHITECTURES[name].make(**complete)

@@ -1,0 +1,520 @@
+"""The Trainer: mini-batches, validation, checkpoints, and a resume that is exact to the bit.
+
+A run is a folder:
+
+    config.json         what was asked for
+    last.safetensors    everything needed to go on: weights, optimizer, position, history
+    best.safetensors    the same, of the epoch with the best validation PSNR; the model to use
+    history.csv         a line an epoch
+    curves.png          the same, drawn
+
+Everything random follows from (seed, epoch, position), so a run that was stopped and resumed takes
+exactly the steps it would have taken.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import track as rich_track
+from torch import Tensor
+
+from chainrule import L1, MSE, SGD, Adam, AdamW, clip_gradients, cosine, linear_ramp_down, schedules
+from chainrule.optimizers import Optimizer
+from chainrule.schedules import Schedule
+from chainrule.serialization import load_tensors, replacing, save_tensors
+from noise2noise import architectures, figures
+from noise2noise.corruptions import parse
+from noise2noise.data import (
+    CorruptedPhotographs,
+    FolderPairs,
+    GeneratedImages,
+    PairSource,
+    TensorPairs,
+    Track,
+    ValidationSet,
+    batches,
+    load_pair_file,
+    split,
+    steps_per_epoch,
+    validation_set,
+)
+from noise2noise.errors import UserError
+from noise2noise.metrics import psnr
+
+SAVE_SECONDS = 120
+"""A checkpoint is written at least so often, in the middle of an epoch too."""
+
+_OPTIMIZER = "optimizer/"
+
+
+class TrainingConfig(BaseModel):
+    """What to train, on what, and how. Exactly one of the four sources must be given.
+
+    Attributes:
+        pairs: two folders of noisy images, matched by name.
+        pairs_file: a `.pkl` of two tensors of noisy images.
+        photos: a folder of photographs, to which `corruption` adds noise.
+        generated: how many pictures to generate, to which `corruption` adds noise.
+        corruption: see `noise2noise.corruptions`.
+        validation: a `.pkl` of (noisy, clean) tensors; otherwise some of the source's own images
+            are held back.
+        crop: side of the training crops, in pixels.
+        architecture, sizes: see `noise2noise.architectures`.
+        loss: "mse" for noise that averages out, "l1" for text and impulses.
+        optimizer, learning_rate, momentum, schedule, clip_norm: as in `chainrule`; momentum is
+            SGD's, clip_norm the largest gradient norm let through.
+        epochs, batch_size, seed, workers: workers changes speed only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pairs: tuple[Path, Path] | None = None
+    pairs_file: Path | None = None
+    photos: Path | None = None
+    generated: int | None = Field(None, ge=2)
+    corruption: str | None = None
+    validation: Path | None = None
+    crop: int = Field(64, ge=8)
+    architecture: str = "compact"
+    sizes: dict[str, int] = {}
+    loss: Literal["mse", "l1"] = "mse"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    schedule: Literal["cosine", "ramp-down", "constant"] = "cosine"
+    clip_norm: float | None = Field(None, gt=0)
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(16, ge=1)
+    seed: int = Field(0, ge=0)
+    workers: int = Field(2, ge=1)
+
+
+def configure(**options: object) -> TrainingConfig:
+    """A TrainingConfig, with what is wrong in one sentence.
+
+    Raises:
+        UserError: an option is unknown, of the wrong type, or out of range.
+    """
+    try:
+        config = TrainingConfig.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise UserError(f"{name}: {first['msg'].lower()}, got {first['input']!r}") from None
+    sources = [config.pairs, config.pairs_file, config.photos, config.generated]
+    if sum(source is not None for source in sources) != 1:
+        raise UserError(
+            "give exactly one source: two folders of pairs, a file of pairs, a folder of "
+            "photographs, or a number of generated pictures"
+        )
+    makes_noise = config.photos is not None or config.generated is not None
+    if makes_noise != (config.corruption is not None):
+        raise UserError(
+            "photographs and generated pictures need a corruption, such as gaussian:25"
+            if makes_noise
+            else f"the pairs are noisy already; leave out the corruption {config.corruption}"
+        )
+    return config
+
+
+def open_data(config: TrainingConfig, track: Track) -> tuple[PairSource, ValidationSet]:
+    """The source of training pairs, and what to validate on.
+
+    Raises:
+        UserError: see `noise2noise.data`; or the crop doesn't suit the architecture.
+    """
+    sizes = architectures.sizes_of(config.architecture, config.sizes)
+    multiple = architectures.ARCHITECTURES[config.architecture].multiple(sizes)
+    if config.crop % multiple:
+        raise UserError(
+            f"crop must be a multiple of {multiple} for {config.architecture}, got {config.crop}"
+        )
+    source = _open_source(config, track)
+    if config.validation is None:
+        return split(source)
+    noisy, clean = load_pair_file(config.validation)
+    side = min(config.crop, *noisy.shape[2:]) // multiple * multiple
+    return source, validation_set(TensorPairs(noisy, clean, side, target_is_clean=True))
+
+
+def _open_source(config: TrainingConfig, track: Track) -> PairSource:
+    if config.pairs is not None:
+        return FolderPairs(*config.pairs, config.crop, track=track)
+    if config.pairs_file is not None:
+        return TensorPairs(*load_pair_file(config.pairs_file), config.crop)
+    corruption = parse(config.corruption or "")
+    if config.photos is not None:
+        return CorruptedPhotographs(config.photos, corruption, config.crop, track=track)
+    assert config.generated is not None
+    return GeneratedImages(config.generated, corruption, config.crop, config.seed, track=track)
+
+
+class DivergedError(RuntimeError):
+    """The loss, or a weight, is no longer a finite number; the last good checkpoint is kept."""
+
+
+class TrainingStopped(Exception):  # noqa: N818 (a request, not an error)
+    """Training was stopped by a signal; everything needed to go on has been saved."""
+
+
+@dataclass
+class Epoch:
+    """One line of the history.
+
+    Attributes:
+        epoch: counted from 1.
+        step: optimizer steps so far.
+        seconds: that this epoch took, over all sittings.
+        learning_rate: of its last step.
+        training_loss: mean over its pairs.
+        validation_psnr: mean over images, in dB; see ValidationSet.reference_is_clean.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+    learning_rate: float
+    training_loss: float
+    validation_psnr: float
+
+
+@dataclass
+class Position:
+    """Where a run stands: what a checkpoint holds besides tensors."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    pairs: int = 0
+    seconds: float = 0.0
+    best_psnr: float = -math.inf
+    history: list[Epoch] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains a network on pairs of noisy images and keeps the run in a folder.
+
+    Arguments:
+        config: what to do.
+        folder: where the run is kept; created if need be.
+        console: where progress goes; `Console(quiet=True)` for silence.
+
+    Raises:
+        UserError: the data can't be used, or the folder can't be written.
+    """
+
+    def __init__(self, config: TrainingConfig, folder: str | Path, console: Console) -> None:
+        self.config, self.folder, self.console = config, Path(folder), console
+        self.source, self.validation = open_data(config, _tracked_on(console))
+        self.sizes = _sizes_for(config, self.source)
+        torch.manual_seed(config.seed)
+        self.model = architectures.build(config.architecture, **self.sizes)
+        self.loss = MSE() if config.loss == "mse" else L1()
+        self.optimizer = _optimizer(config, self.model.parameters())
+        self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
+        self.schedule = _schedule(config, self.steps_per_epoch * config.epochs)
+        self.position = Position()
+        self._saved_at = time.monotonic()
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.folder / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best validation PSNR."""
+        return self.folder / "best.safetensors"
+
+    def resume(self) -> None:
+        """Take up the run where its last checkpoint stands.
+
+        Raises:
+            UserError: there is no checkpoint, or it is damaged or of another network.
+        """
+        tensors, metadata = _read_checkpoint(self.last)
+        try:
+            state = json.loads(metadata["position"])
+            history = [Epoch(**line) for line in state.pop("history")]
+            position = Position(**state, history=history)
+            weights = {k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)}
+            momenta = {
+                k.removeprefix(_OPTIMIZER): v for k, v in tensors.items() if k not in weights
+            }
+            self.model.load_state_dict(weights)
+            self.optimizer.load_state_dict(momenta)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{self.last} is not a checkpoint of this run: {error}") from error
+        self.position = position
+
+    def fit(self) -> None:
+        """Train to the last epoch.
+
+        Raises:
+            DivergedError: the loss is not finite; names the step and the learning rate.
+            TrainingStopped: a signal (Ctrl-C) came; the run has been saved.
+        """
+        with _progress(self.console) as progress, _stop_requests() as stop_requested:
+            total = self.steps_per_epoch * self.config.epochs
+            task = progress.add_task("", total=total, loss="", psnr="")
+            self._show(progress, task)
+            while self.position.epoch < self.config.epochs:
+                self._train_epoch(progress, task, stop_requested)
+                self._finish_epoch()
+                self._show(progress, task)
+
+    # -- one epoch --------------------------------------------------------------------------------
+
+    def _train_epoch(
+        self, progress: Progress, task: TaskID, stop_requested: Callable[[], bool]
+    ) -> None:
+        config, position = self.config, self.position
+        started, before = time.monotonic(), position.seconds
+        epoch = batches(
+            self.source,
+            config.batch_size,
+            config.seed,
+            position.epoch,
+            position.step,
+            config.workers,
+        )
+        with closing(epoch):
+            for noisy, target in epoch:
+                self._step(noisy, target)
+                position.seconds = before + time.monotonic() - started
+                self._show(progress, task)
+                if stop_requested():
+                    self._save(self.last)
+                    raise TrainingStopped(f"stopped in epoch {position.epoch + 1}")
+                if time.monotonic() - self._saved_at > SAVE_SECONDS:
+                    self._save(self.last)
+
+    def _step(self, noisy: Tensor, target: Tensor) -> None:
+        position = self.position
+        number = position.epoch * self.steps_per_epoch + position.step
+        self.optimizer.lr = self.schedule(number)
+        self.model.zero_grad()
+        loss = float(self.loss.forward(self.model.forward(noisy), target))
+        if not math.isfinite(loss):
+            raise DivergedError(self._divergence("the loss", number))
+        self.model.backward(self.loss.backward(), input_gradient=False)
+        if self.config.clip_norm is not None:
+            clip_gradients(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        position.step += 1
+        position.loss_sum += loss * len(noisy)
+        position.pairs += len(noisy)
+
+    def _divergence(self, what: str, number: int) -> str:
+        kept = f"{self.last} is kept" if self.last.exists() else "nothing had been saved yet"
+        return (
+            f"{what} is not a finite number at step {number} with learning rate "
+            f"{self.optimizer.lr:g}; {kept}: train again with a smaller one or with --clip-norm"
+        )
+
+    def _finish_epoch(self) -> None:
+        position = self.position
+        value = self.validate()
+        row = Epoch(
+            epoch=position.epoch + 1,
+            step=(position.epoch + 1) * self.steps_per_epoch,
+            seconds=round(position.seconds, 2),
+            learning_rate=self.optimizer.lr,
+            training_loss=position.loss_sum / position.pairs,
+            validation_psnr=value,
+        )
+        improved = value > position.best_psnr
+        self.position = Position(
+            epoch=row.epoch,
+            best_psnr=max(value, position.best_psnr),
+            history=[*position.history, row],
+        )
+        self._save(self.last)
+        if improved:
+            self._save(self.best)
+        self._write_history()
+        self.console.print(
+            f"epoch {row.epoch}/{self.config.epochs}  loss {row.training_loss:.5f}  "
+            f"validation {value:.2f} dB{' (best)' if improved else ''}  {row.seconds:.0f} s",
+            highlight=False,
+        )
+
+    def validate(self) -> float:
+        """Mean PSNR over the validation images, in dB. Predictions are clipped to [0, 1] where the
+        references are clean; noisy references leave that range themselves.
+        """
+        self.model.eval()
+        values = []
+        for noisy, reference in self.validation.pairs:
+            prediction = self.model.infer(torch.from_numpy(noisy)[None])[0]
+            if self.validation.reference_is_clean:
+                prediction = prediction.clamp(0, 1)
+            if not prediction.isfinite().all():
+                step = self.position.epoch * self.steps_per_epoch + self.position.step
+                raise DivergedError(self._divergence("a prediction", step))
+            values.append(psnr(prediction, reference))
+        self.model.train()
+        return sum(values) / len(values)
+
+    # -- what is kept -----------------------------------------------------------------------------
+
+    def _save(self, path: Path) -> None:
+        weights = self.model.state_dict()
+        if not all(bool(value.isfinite().all()) for value in weights.values()):
+            step = self.position.epoch * self.steps_per_epoch + self.position.step
+            raise DivergedError(self._divergence("a weight", step))
+        momenta = {_OPTIMIZER + name: value for name, value in self.optimizer.state_dict().items()}
+        metadata = {
+            "architecture": self.config.architecture,
+            "sizes": json.dumps(self.sizes),
+            "title": f"trained on {self.source.describe()}",
+            "noise": self.config.corruption or "recorded pairs",
+            "validation_psnr": f"{self.position.best_psnr:.2f}",
+            "config": self.config.model_dump_json(),
+            "position": json.dumps(asdict(self.position)),
+        }
+        with _full_disk_explained(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_tensors(path, {**weights, **momenta}, metadata, overwrite=True)
+        self._saved_at = time.monotonic()
+
+    def _write_history(self) -> None:
+        rows = [asdict(row) for row in self.position.history]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        with _full_disk_explained(self.folder):
+            with replacing(self.folder / "history.csv", overwrite=True) as temporary:
+                temporary.write_text(text.getvalue())
+            figures.save_curves(rows, self.folder / "curves.png", overwrite=True)
+
+    def _show(self, progress: Progress, task: TaskID) -> None:
+        position = self.position
+        loss = f"loss {position.loss_sum / position.pairs:.5f}" if position.pairs else ""
+        value = f"{position.history[-1].validation_psnr:.2f} dB" if position.history else ""
+        progress.update(
+            task,
+            completed=position.epoch * self.steps_per_epoch + position.step,
+            description=f"epoch {min(position.epoch + 1, self.config.epochs)}/{self.config.epochs}",
+            loss=loss,
+            psnr=value,
+        )
+
+
+def _sizes_for(config: TrainingConfig, source: PairSource) -> dict[str, int]:
+    asked = config.sizes.get("channels", source.channels)
+    if asked != source.channels:
+        raise UserError(
+            f"the network is to have {asked} channels, but the images have {source.channels}; "
+            "leave the size channels out"
+        )
+    return architectures.sizes_of(config.architecture, {**config.sizes, "channels": asked})
+
+
+def _optimizer(config: TrainingConfig, parameters: list[Tensor]) -> Optimizer:
+    if config.optimizer == "sgd":
+        return SGD(parameters, config.learning_rate, config.momentum)
+    return (Adam if config.optimizer == "adam" else AdamW)(parameters, config.learning_rate)
+
+
+def _schedule(config: TrainingConfig, steps: int) -> Schedule:
+    if config.schedule == "constant":
+        return schedules.constant(config.learning_rate)
+    if config.schedule == "ramp-down":
+        return linear_ramp_down(config.learning_rate, steps)
+    return cosine(config.learning_rate, steps)
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        return load_tensors(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"can't go on with this run: {error}") from error
+
+
+def stored_config(folder: str | Path) -> TrainingConfig:
+    """The configuration of the run kept in `folder`.
+
+    Raises:
+        UserError: there is no run, or its checkpoint is damaged.
+    """
+    path = Path(folder) / "last.safetensors"
+    _, metadata = _read_checkpoint(path)
+    try:
+        return TrainingConfig.model_validate_json(metadata["config"])
+    except (KeyError, ValidationError) as error:
+        raise UserError(f"{path} is not a checkpoint of a training run") from error
+
+
+@contextmanager
+def _full_disk_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"can't write {path}: {error.strerror or error}; make room and resume"
+        ) from error
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C (or SIGTERM) into a request to stop; the second one interrupts.
+
+    Outside the main thread, where Python takes no signals, nothing is ever requested.
+    """
+    requested = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield requested.is_set
+        return
+
+    def request(number: int, frame: object) -> None:
+        requested.set()
+        signal.signal(number, previous[signal.Signals(number)])
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, request)
+    try:
+        yield requested.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[loss]}"),
+        TextColumn("{task.fields[psnr]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def _tracked_on(console: Console) -> Track:
+    def track(items: Iterable, description: str, total: int) -> Iterable:
+        return rich_track(
+            items, description, total, console=console, disable=not console.is_terminal
+        )
+
+    return track
