@@ -4,7 +4,7 @@ Start with `chainrule.module` (the engine), then any file of `chainrule.layers`.
 """
 
 from chainrule.containers import Residual, Sequential, SkipConcat
-from chainrule.gradcheck import GradientError, gradcheck
+from chainrule.gradcheck import GradientError, gradcheck, gradcheck_direction
 from chainrule.layers import (
     AvgPool2d,
     BatchNorm2d,
@@ -60,6 +60,7 @@ __all__ = [
     "constant",
     "cosine",
     "gradcheck",
+    "gradcheck_direction",
     "linear_ramp_down",
     "load",
     "parameter",

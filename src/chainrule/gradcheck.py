@@ -72,6 +72,7 @@ def gradcheck(
 
     Raises:
         GradientError: names the argument, the index and both values.
+        ValueError: `back` returned nothing for the input, or a gradient of another shape.
     """
     probe = _Probe(module, inputs, seed)
     gradients = probe.gradients()
@@ -138,6 +139,12 @@ class _Probe:
 
     def _backward(self, inputs: tuple[Tensor, ...], gy: Tensor) -> dict[str, Tensor]:
         gx = self.module.pullback(*inputs)[1](gy)
+        if gx is None or gx.shape != inputs[0].shape:
+            returned = "None" if gx is None else f"a gradient of shape {tuple(gx.shape)}"
+            raise ValueError(
+                f"{type(self.original).__name__}: back returned {returned} "
+                f"for an input of shape {tuple(inputs[0].shape)}"
+            )
         names = [name for name, _ in self.module.named_parameters()]
         gradients = [gradient.clone() for _, gradient in self.module.param()]
         return {"input": gx, **dict(zip(names, gradients, strict=True))}
@@ -166,7 +173,8 @@ class _Probe:
         self, got: dict[str, Tensor], expected: dict[str, Tensor], against: str
     ) -> None:
         for name, values in expected.items():
-            differs = ~torch.isclose(got[name], values, rtol=1e-9, atol=1e-12)
+            rounding = 1e-12 * max(1.0, float(values.abs().max()))
+            differs = ~torch.isclose(got[name], values, rtol=1e-9, atol=rounding)
             if differs.any():
                 index = tuple(differs.nonzero()[0].tolist())
                 raise GradientError(

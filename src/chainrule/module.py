@@ -102,7 +102,16 @@ def parameter(values: Tensor) -> Tensor:
 
 
 def accumulate(parameter: Tensor, gradient: Tensor) -> None:
-    """Add `gradient` to `parameter.grad` in place; `torch.optim` may have set that to None."""
+    """Add `gradient` to `parameter.grad` in place; `torch.optim` may have set that to None.
+
+    Raises:
+        ValueError: the gradient has another shape than the parameter, even one that broadcasts.
+    """
+    if gradient.shape != parameter.shape:
+        raise ValueError(
+            f"a parameter of shape {tuple(parameter.shape)} can't have a gradient of shape "
+            f"{tuple(gradient.shape)}"
+        )
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
     parameter.grad.add_(gradient)
@@ -141,7 +150,11 @@ class Module:
     # -- the classic interface ------------------------------------------------------------------
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """y = f(x). Remembers this pass, and only this one, for `backward`."""
+        """y = f(x). Remembers this pass, and only this one, for `backward`.
+
+        Raises:
+            TypeError: there is no input, or it is no tensor.
+        """
         self._last_pullback = None
         y, self._last_pullback = self.pullback(*inputs)
         return y
@@ -157,6 +170,7 @@ class Module:
 
         Raises:
             TapeError: there was no forward pass since the last backward pass.
+            TypeError, ValueError: gy has another dtype or shape than y.
         """
         back, self._last_pullback = self._last_pullback, None
         if back is None:
@@ -171,15 +185,17 @@ class Module:
 
         Any number of passes may be open at once, and be backed in any order, each once.
         """
-        inputs = tuple(x.detach() for x in inputs)
+        inputs = _detached(self, inputs)
         tape = Tape(inputs[0])
         with torch.no_grad():
             y = self.run(*inputs, tape)  # type: ignore[call-arg]
+        y_shape, y_dtype = y.shape, y.dtype  # not y itself, which this pass must not keep alive
 
         def back(gy: Any, /, input_gradient: bool = True) -> Tensor | None:
             nonlocal tape
             if tape is None:
                 raise TapeError(f"{_first_line(self)}: this pass has been backed already")
+            _check_output_gradient(self, gy, y_shape, y_dtype)
             spent, tape = tape, None
             spent.source_gradient = input_gradient
             with torch.no_grad():
@@ -192,10 +208,10 @@ class Module:
         del inputs
         return y, back
 
-    def infer(self, x: Tensor) -> Tensor:
+    def infer(self, *inputs: Tensor) -> Tensor:
         """y = f(x) with nothing kept for a backward pass: every activation is freed once used."""
         with torch.no_grad():
-            return self.run(x.detach(), Tape(keep=False))
+            return self.run(*_detached(self, inputs), Tape(keep=False))  # type: ignore[call-arg]
 
     # -- parameters and state -------------------------------------------------------------------
 
@@ -270,7 +286,14 @@ class Module:
                 value.copy_(state[name].detach())
 
     def to(self, *targets: str | torch.device | torch.dtype) -> Module:
-        """Move parameters, gradients and buffers to a device and/or a float dtype, in place."""
+        """Move parameters, gradients and buffers to a device and/or a float dtype, in place.
+
+        Raises:
+            TypeError: the dtype is not a float one.
+        """
+        for target in targets:
+            if isinstance(target, torch.dtype) and not target.is_floating_point:
+                raise TypeError(f"parameters must have a float dtype, got {target}")
         for _, value in self.named_tensors():
             gradient, value.grad = value.grad, None
             value.data = _moved(value.data, targets)
@@ -296,6 +319,10 @@ class Module:
         """The constructor's arguments, for `repr`."""
         return ""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle takes over: all but the pass that waits for its `backward`."""
+        return {name: value for name, value in vars(self).items() if name != "_last_pullback"}
+
     def __repr__(self) -> str:
         children = [
             f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()
@@ -303,6 +330,38 @@ class Module:
         if not children:
             return f"{type(self).__name__}({self.arguments()})"
         return f"{type(self).__name__}(\n  " + "\n  ".join(children) + "\n)"
+
+
+def _detached(module: Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    if not inputs:
+        raise TypeError(f"{_first_line(module)}: expected an input, got none")
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"{_first_line(module)}: expected the input to be a tensor, got {type(x).__name__}"
+            )
+    return tuple(x.detach() for x in inputs)
+
+
+def _check_output_gradient(module: Module, gy: Any, shape: torch.Size, dtype: torch.dtype) -> None:
+    name = _first_line(module)
+    if not isinstance(gy, Tensor):
+        if shape:  # the gradient of a scalar, as a loss is, may be a number
+            raise TypeError(
+                f"{name}: expected the output's gradient to be a tensor of shape {tuple(shape)}, "
+                f"got {type(gy).__name__}"
+            )
+        return
+    if gy.shape != shape:
+        raise ValueError(
+            f"{name}: expected the output's gradient to have the output's shape {tuple(shape)}, "
+            f"got {tuple(gy.shape)}"
+        )
+    if gy.dtype != dtype:
+        raise TypeError(
+            f"{name}: the output is {dtype} and its gradient {gy.dtype}; "
+            "convert the gradient with .to(dtype)"
+        )
 
 
 def _gradient(value: Tensor) -> Tensor:

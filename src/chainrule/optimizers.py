@@ -68,8 +68,11 @@ class Optimizer:
         """Go on from a `state_dict` of the same optimizer over the same parameters.
 
         Raises:
-            ValueError: it names a parameter that isn't there, or has another shape for one.
+            ValueError: it has no "steps", names a parameter that isn't there, or has another shape
+                for one.
         """
+        if "steps" not in state:
+            raise ValueError('the optimizer\'s state has no "steps"; is it of another kind?')
         fresh: list[dict[str, Tensor]] = [{} for _ in self.parameters]
         for key, saved in state.items():
             if key == "steps":
@@ -211,7 +214,8 @@ class AdamW(Adam):
 def clip_gradients(params: Parameters, max_norm: float) -> float:
     """Scale all gradients, in place, so that their joint Euclidean norm is at most `max_norm`.
 
-    Returns the norm as it was before. A norm that isn't finite leaves the gradients as they are.
+    The factor is min(1, max_norm / (norm + 1e-6)), PyTorch's. Returns the norm as it was before. A
+    norm that isn't finite leaves the gradients as they are.
 
     Raises:
         ValueError: max_norm is not above 0.
@@ -220,13 +224,16 @@ def clip_gradients(params: Parameters, max_norm: float) -> float:
         raise ValueError(f"max_norm must be above 0, got {max_norm}")
     gradients = [value.grad for value in _parameters(params) if value.grad is not None]
     norm = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in gradients))
-    if math.isfinite(norm) and norm > max_norm:
+    factor = max_norm / (norm + 1e-6)
+    if math.isfinite(norm) and factor < 1:
         for gradient in gradients:
-            gradient.mul_(max_norm / norm)
+            gradient.mul_(factor)
     return norm
 
 
 def _parameters(params: Parameters) -> list[Tensor]:
+    if isinstance(params, Tensor):
+        raise TypeError("expected a list of parameters, got a single tensor; put it in a list")
     values = [_parameter(item) for item in params]
     if not values:
         raise ValueError("there are no parameters; pass model.param() or model.parameters()")

@@ -89,16 +89,17 @@ def summary(model: Module, input_shape: Iterable[int]) -> Summary:
     shape = tuple(input_shape)
     traced = _on_meta(model)
     trace = _Trace()
-    for name, module in traced.named_modules():
-        if not any(True for _ in module.named_children()):
-            trace.attach(name, module)
-    x = torch.empty(shape, device="meta")
+    first_names = {module: name for name, module in reversed([*traced.named_modules()])}
+    for module, name in first_names.items():
+        trace.attach(name, module)
+    parameters = model.parameters()
+    dtype = parameters[0].dtype if parameters else torch.get_default_dtype()
+    x = torch.empty(shape, device="meta", dtype=dtype)
     y = traced.run(x, Tape(keep=False))
     del y
     tape = Tape()
     traced_again = _on_meta(model)
     traced_again.run(x, tape)
-    parameters = model.parameters()
     weights = sum(_nbytes(value) for value in parameters)
     return Summary(
         input_shape=shape,
@@ -112,18 +113,22 @@ def summary(model: Module, input_shape: Iterable[int]) -> Summary:
 
 @dataclass
 class _Trace:
-    """Rows, and the largest sum of activations alive at once, of the layers it is attached to."""
+    """Rows, and the largest sum of activations alive at once, of the modules it is attached to."""
 
     rows: list[Row] = field(default_factory=list)
     peak: int = 0
+    _newest: Tensor | None = None  # kept because a container may join it with another into y
     _alive: dict[int, weakref.ref[Tensor]] = field(default_factory=dict)
 
     def attach(self, name: str, module: Module) -> None:
         run = module.run
+        is_layer = not any(True for _ in module.named_children())
 
         def traced(x: Tensor, tape: Tape) -> Tensor:
             y = run(x, tape)
             self._see(x, y)
+            if not is_layer:
+                return y
             own = sum(value.numel() for value in module.parameters())
             cost = module.multiply_adds(x.shape, y.shape)
             self.rows.append(Row(name, type(module).__name__, tuple(y.shape), own, cost))
@@ -137,6 +142,7 @@ class _Trace:
         tensors = [tensor for ref in self._alive.values() if (tensor := ref()) is not None]
         self._alive = {id(tensor): weakref.ref(tensor) for tensor in tensors}
         self.peak = max(self.peak, sum(map(_nbytes, tensors)))
+        self._newest = values[-1]
 
 
 def _on_meta(model: Module) -> Module:

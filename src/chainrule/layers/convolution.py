@@ -203,7 +203,7 @@ def _check_channels(name: str, in_channels: int, out_channels: int, groups: int)
         ("out_channels", out_channels),
         ("groups", groups),
     ):
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name}: {what} must be a positive int, got {value!r}")
     if in_channels % groups or out_channels % groups:
         raise ValueError(

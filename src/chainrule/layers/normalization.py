@@ -47,7 +47,7 @@ class BatchNorm2d(Module):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
-        if not isinstance(num_features, int) or num_features < 1:
+        if not isinstance(num_features, int) or isinstance(num_features, bool) or num_features < 1:
             raise ValueError(
                 f"BatchNorm2d: num_features must be a positive int, got {num_features!r}"
             )
@@ -75,7 +75,7 @@ class BatchNorm2d(Module):
             accumulate(self.bias, gbias)
         if from_batch:
             return ops.normalize_grad(gy, xhat, scale)
-        return gy * scale.reshape(1, -1, 1, 1)  # running averages don't depend on x
+        return ops.normalize_fixed_grad(gy, scale)  # running averages don't depend on x
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor, bool]:
         """Mean, biased variance, and whether they are those of the batch itself."""
@@ -83,17 +83,22 @@ class BatchNorm2d(Module):
             return *ops.channel_statistics(x, self.num_features), True
         if not self.training:
             return self.running_mean, self.running_var, False
-        mean, var = ops.channel_statistics(x, self.num_features)
+        mean, var = ops.channel_statistics(x, self.num_features, self.running_mean)
         count = x.numel() // self.num_features
         newest = self._weight_of_newest()
         self.running_mean.lerp_(mean, newest)
         self.running_var.lerp_(var * (count / (count - 1)), newest)
         return mean, var, True
 
-    def _weight_of_newest(self) -> float:
+    def _weight_of_newest(self) -> float | Tensor:
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        if self.momentum is not None:
+            return self.momentum
+        assert self.running_mean is not None
+        return self.num_batches_tracked.to(self.running_mean.dtype).reciprocal()
 
     def arguments(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        affine = "" if self.weight is not None else ", affine=False"
+        tracking = "" if self.running_mean is not None else ", track_running_stats=False"
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}{affine}{tracking}"

@@ -56,7 +56,8 @@ class MaxPool2d(Module):
         padding: IntOrPair = 0,
         dilation: IntOrPair = 1,
     ) -> None:
-        sliding = window(kernel_size, kernel_size if stride is None else stride, padding, dilation)
+        steps = kernel_size if stride is None else stride
+        sliding = window(kernel_size, steps, pair("padding", padding, 0), dilation)
         self.kernel_size, self.stride = sliding.kernel, sliding.stride
         self.padding, self.dilation = sliding.padding, sliding.dilation
 
@@ -72,7 +73,9 @@ class MaxPool2d(Module):
         )
 
     def arguments(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}"
+        padding = f", padding={self.padding}" if any(self.padding) else ""
+        dilation = f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}{padding}{dilation}"
 
 
 class AvgPool2d(Module):
@@ -95,7 +98,8 @@ class AvgPool2d(Module):
         padding: IntOrPair = 0,
         count_include_pad: bool = True,
     ) -> None:
-        sliding = window(kernel_size, kernel_size if stride is None else stride, padding, 1)
+        steps = kernel_size if stride is None else stride
+        sliding = window(kernel_size, steps, pair("padding", padding, 0), 1)
         self.kernel_size, self.stride = sliding.kernel, sliding.stride
         self.padding, self.count_include_pad = sliding.padding, count_include_pad
 
@@ -111,4 +115,6 @@ class AvgPool2d(Module):
         )
 
     def arguments(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}"
+        padding = f", padding={self.padding}" if any(self.padding) else ""
+        counted = "" if self.count_include_pad else ", count_include_pad=False"
+        return f"kernel_size={self.kernel_size}, stride={self.stride}{padding}{counted}"

@@ -112,7 +112,8 @@ def conv_transpose2d(
     _check_bias(name, bias, outputs)
     sliding = window(image_size(weight), stride, padding, dilation)
     size = _transposed_size(name, x, sliding, pair("output_padding", output_padding, 0))
-    y = backend.conv2d_input_grad(x, weight, size, sliding, groups)
+    # The backend may return a view that keeps the padding around it alive: a layer's tape would.
+    y = backend.conv2d_input_grad(x, weight, size, sliding, groups).contiguous()
     return y if bias is None else y.add_(bias.reshape(1, -1, 1, 1))
 
 
@@ -325,13 +326,17 @@ def tanh_grad(gy: Tensor, y: Tensor) -> Tensor:
 # -- batch normalization ---------------------------------------------------------------------------
 
 
-def channel_statistics(x: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+def channel_statistics(
+    x: Tensor, channels: int, running_mean: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel of x (N, C, H, W) over N, H and W, both (C,).
 
     Raises:
+        TypeError: x has another dtype than the running mean that the result will be added to.
         ValueError: another number of channels, or a single value a channel, which has no variance.
     """
     _check_batch_norm(x, channels)
+    _check_alike("BatchNorm2d", x, **{"running mean": running_mean})
     if x.shape[0] * x.shape[2] * x.shape[3] == 1:
         raise ValueError(
             f"BatchNorm2d: training needs more than one value per channel, got {tuple(x.shape)}; "
@@ -341,23 +346,41 @@ def channel_statistics(x: Tensor, channels: int) -> tuple[Tensor, Tensor]:
 
 
 def normalize(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """xhat = (x - mean) * scale, channel by channel; scale = 1 / sqrt(var + eps), (C,)."""
+    """xhat = (x - mean) * scale, channel by channel; scale = 1 / sqrt(var + eps), (C,).
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or devices don't fit.
+    """
     _check_batch_norm(x, mean.shape[0])
+    _check_alike("BatchNorm2d", x, mean=mean, scale=scale)
     return backend.normalize(x, mean, scale)
 
 
 def normalize_grad(gxhat: Tensor, xhat: Tensor, scale: Tensor) -> Tensor:
     """dL/dx of `normalize` when mean and scale are x's own statistics."""
+    _check_gradient("BatchNorm2d", gxhat, tuple(xhat.shape))
     return backend.normalize_grad(gxhat, xhat, scale)
 
 
+def normalize_fixed_grad(gxhat: Tensor, scale: Tensor) -> Tensor:
+    """dL/dx of `normalize` when mean and scale are fixed numbers, as in evaluation."""
+    return backend.normalize_fixed_grad(gxhat, scale)
+
+
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """y = weight * x + bias, channel by channel."""
+    """y = weight * x + bias, channel by channel.
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or devices don't fit.
+    """
+    _check_batch_norm(x, weight.shape[0])
+    _check_alike("BatchNorm2d", x, weight=weight, bias=bias)
     return backend.affine(x, weight, bias)
 
 
 def affine_grad(gy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """dL/dx, dL/dweight and dL/dbias of `affine`."""
+    _check_gradient("BatchNorm2d", gy, tuple(x.shape))
     return backend.affine_grad(gy, x, weight)
 
 
@@ -491,7 +514,7 @@ def _pooling_window(
     dilation: IntOrPair,
 ) -> Window:
     _check_images(name, "input", x)
-    sliding = window(kernel_size, stride, padding, dilation)
+    sliding = window(kernel_size, stride, pair("padding", padding, 0), dilation)
     for added, extent in zip(sliding.padding, sliding.kernel, strict=True):
         if added > extent // 2:
             raise ValueError(

@@ -14,6 +14,9 @@ Pair = tuple[int, int]
 IntOrPair = int | Pair
 Padding = IntOrPair | Literal["same", "valid"]
 
+LARGEST = 2**31 - 1
+"""No kernel, stride, ... is larger: then sizes computed from them stay within 64 bits."""
+
 
 class Window(NamedTuple):
     """A window sliding over a padded image, each member (vertical, horizontal) or per side."""
@@ -69,7 +72,7 @@ def image_size(x: Tensor) -> Pair:
 
 
 def pair(name: str, value: IntOrPair, least: int) -> Pair:
-    """`value` as (vertical, horizontal), each at least `least`.
+    """`value` as (vertical, horizontal), each at least `least` and at most `LARGEST`.
 
     Raises:
         TypeError, ValueError: naming `name` and the value.
@@ -84,6 +87,8 @@ def pair(name: str, value: IntOrPair, least: int) -> Pair:
         raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}")
     if min(both) < least:
         raise ValueError(f"{name} must be at least {least}, got {value!r}")
+    if max(both) > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST}, got {value!r}")
     return int(both[0]), int(both[1])
 
 

@@ -1,0 +1,84 @@
+"""Losses against central differences and against PyTorch."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainrule import L1, MSE, Module, MSELoss, gradcheck
+
+TWINS = [(MSE, torch.nn.MSELoss), (L1, torch.nn.L1Loss)]
+REDUCTIONS = ["mean", "sum"]
+
+
+@settings(max_examples=120)
+@given(
+    st.sampled_from(TWINS),
+    st.sampled_from(REDUCTIONS),
+    st.tuples(*[st.integers(1, 4)] * 4),
+    st.sampled_from([torch.float64, torch.float32]),
+    st.sampled_from(["contiguous", "channels_last", "gaps", "expanded"]),
+    st.sampled_from([1, 0.5, -3]),
+    st.integers(0, 2**32),
+)
+def test_equals_its_twin(
+    assert_near, arranged, twins, reduction, shape, dtype, layout, gradient, seed
+):
+    torch.manual_seed(seed)
+    ours, theirs = twins[0](reduction), twins[1](reduction=reduction)
+    prediction = arranged(torch.randn(shape, dtype=dtype), layout)
+    target = arranged(torch.randn(shape, dtype=dtype).round(), layout)
+    prediction = prediction.where(target != 0, target)  # some are equal
+    source = prediction.clone().requires_grad_()
+    expected = theirs(source, target)
+    expected.backward(torch.tensor(gradient, dtype=dtype))
+
+    assert_near(ours.forward(prediction, target), expected)
+    assert_near(ours.backward(gradient), source.grad)
+
+
+@pytest.mark.parametrize("loss", [MSE, L1])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 2, 3)])
+def test_passes_gradcheck(smooth_input, loss, reduction, shape):
+    prediction, target = smooth_input(*shape), 0.05 * torch.ones(shape)
+    gradcheck(loss(reduction), prediction + 0.02, target)
+
+
+@pytest.mark.parametrize("loss", [MSE(), L1()])
+def test_the_default_gradient_is_one_and_a_scalar_tensor_will_do(loss):
+    prediction, target = torch.randn(2, 3), torch.randn(2, 3)
+    passes = [loss.pullback(prediction, target)[1] for _ in range(2)]
+    loss.forward(prediction, target)
+    by_default = loss.backward()
+    assert torch.equal(by_default, passes[0](1.0))
+    assert torch.equal(by_default, passes[1](torch.tensor(1.0)))
+
+
+def test_a_gradient_that_is_no_scalar_is_refused():
+    loss = MSE()
+    loss.forward(torch.randn(2, 3), torch.randn(2, 3))
+    with pytest.raises(ValueError, match=r"MSE.*expected.*shape \(\), got \(3,\)"):
+        loss.backward(torch.ones(3))
+
+
+def test_inference_gives_the_same_value_and_keeps_nothing():
+    prediction, target = torch.randn(2, 3), torch.randn(2, 3)
+    assert torch.equal(MSE().infer(prediction, target), MSE().forward(prediction, target))
+
+
+def test_the_mean_over_noisy_targets_is_least_at_their_mean():
+    target = torch.tensor([0.0, 1.0, 5.0])
+    loss = MSE()
+    loss.forward(target.mean().expand(3), target)
+    gradient = loss.backward()
+    assert gradient is not None
+    assert abs(float(gradient.sum())) < 1e-6
+
+
+def test_names_and_reductions():
+    assert MSELoss is MSE
+    assert isinstance(MSE(), Module)
+    assert repr(MSE("sum")) == "MSE(reduction='sum')"
+    with pytest.raises(ValueError, match='reduction must be "mean" or "sum", got \'none\''):
+        L1("none")
