@@ -75,7 +75,8 @@ class TrainingConfig(BaseModel):
         validation: a `.pkl` of (noisy, clean) tensors; otherwise some of the source's own images
             are held back.
         crop: side of the training crops, in pixels.
-        architecture, sizes: see `noise2noise.architectures`.
+        architecture, sizes: see `noise2noise.architectures`; the size channels is taken from the
+            images, and where it is given, photographs and generated pictures follow it.
         loss: "mse" for noise that averages out, "l1" for text and impulses.
         optimizer, learning_rate, momentum, schedule, clip_norm: as in `chainrule`; momentum is
             SGD's, clip_norm the largest gradient norm let through.
@@ -158,11 +159,13 @@ def _open_source(config: TrainingConfig, track: Track) -> PairSource:
         return FolderPairs(*config.pairs, config.crop, track=track)
     if config.pairs_file is not None:
         return TensorPairs(*load_pair_file(config.pairs_file), config.crop)
-    corruption = parse(config.corruption or "")
+    corruption, channels = parse(config.corruption or ""), config.sizes.get("channels")
     if config.photos is not None:
-        return CorruptedPhotographs(config.photos, corruption, config.crop, track=track)
+        return CorruptedPhotographs(config.photos, corruption, config.crop, channels, track)
     assert config.generated is not None
-    return GeneratedImages(config.generated, corruption, config.crop, config.seed, track=track)
+    return GeneratedImages(
+        config.generated, corruption, config.crop, config.seed, channels or 3, track
+    )
 
 
 class DivergedError(RuntimeError):
