@@ -251,8 +251,9 @@ def from_unit(unit: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
             f"the image to be written has {bad} NaN or infinite values, "
             "so the model that made it is broken; choose another one"
         )
-    scaled = np.clip(pixels, 0, 1) * np.float32(np.iinfo(dtype).max)
-    return np.rint(scaled).astype(dtype, order="C")
+    scaled = np.clip(pixels, 0, 1)
+    scaled *= np.iinfo(dtype).max
+    return np.rint(scaled, out=scaled).astype(dtype, order="C")
 
 
 def _check_range(pixels: np.ndarray) -> None:
@@ -320,11 +321,11 @@ def _decode(path: Path, head: bytes) -> Image:
         raise _UnusableError("does not fit into memory") from error
     except Exception as error:
         # Decoders that meet bytes they don't expect raise whatever their code happens to run into:
-        # struct.error, IndexError, KeyError, SyntaxError, RecursionError, ...
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise _UnusableError(
-            f"is damaged or cut short ({reason}); copy or save it again"
-        ) from error
+        # struct.error, IndexError, KeyError, SyntaxError, RecursionError, ... Only the text of an
+        # OSError is meant for people; that of UnidentifiedImageError says nothing new.
+        told = isinstance(error, OSError) and not isinstance(error, PIL.UnidentifiedImageError)
+        reason = f" ({' '.join(str(error).split())})" if told else ""
+        raise _UnusableError(f"is damaged or cut short{reason}; copy or save it again") from error
     raise _UnusableError("is not an image that can be read; use PNG, JPEG, TIFF, BMP or WebP")
 
 
@@ -371,11 +372,14 @@ def _read_with_pillow(path: Path, head: bytes) -> Image:
         return Image(pixels, alpha, _pillow_metadata(file))
 
 
+_PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "YCbCr")
+
+
 def _split(file: PIL.Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels and alpha of a picture that Pillow opened."""
     if file.mode.startswith("I"):
         return _split_grey16(file)
-    if file.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa"):
+    if file.mode not in _PILLOW_MODES:
         _refuse_colours(file.mode)
     mode = "L" if file.mode in ("1", "L", "LA") else "RGB"
     if file.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in file.info:
@@ -421,7 +425,7 @@ def _resolution(x: float, y: float, unit: int) -> tuple[float, float, int] | Non
 
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _ASSOCIATED, _UNASSOCIATED = tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA
-_LIBTIFF_COMPRESSIONS = (2, 3, 4, 5, 6, 7, 8, 32773, 32946, 50000)
+_LIBTIFF_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 50000)
 # How many times its size compressed data can grow at most: none; LZW, deflate twice, PackBits.
 _MOST_GROWTH = {1: 1, 5: 1500, 8: 1040, 32946: 1040, 32773: 64}
 _ORIENTATION = 274

@@ -63,7 +63,9 @@ def test_unbiased_noise_has_the_mean_and_variance_of_its_formula(spec):
     z = (noisy.mean(axis=0) - corruption.clean(clean)) / np.sqrt(variance / count)
     assert np.abs(z).max() < 6
     assert z.std() == pytest.approx(1, abs=0.15)
-    assert noisy.var(axis=0).sum() == pytest.approx(variance.sum(), rel=0.05)
+    # A blind draw has one level for the whole image, so fewer independent samples stand behind it.
+    tolerance = 0.05 if spec == "gaussian:0-50" else 0.005
+    assert noisy.var(axis=0).sum() == pytest.approx(variance.sum(), rel=tolerance)
     # Where the noise depends on the pixel, its variance follows the formula pixel by pixel.
     if np.ptp(variance) > 0:
         assert np.corrcoef(noisy.var(axis=0).ravel(), variance.ravel())[0, 1] > 0.97
