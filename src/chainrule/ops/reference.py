@@ -137,7 +137,10 @@ def _counts(like: Tensor, size: Pair, window: Window, count_include_pad: bool) -
 
 def upsample_nearest2d(x: Tensor, scale: Pair) -> Tensor:
     """y[n,c,i,j] = x[n,c, i // sh, j // sw]."""
-    return x.repeat_interleave(scale[0], 2).repeat_interleave(scale[1], 3)
+    n, channels, height, width = x.shape
+    blocks = x.reshape(n, channels, height, 1, width, 1)
+    blocks = blocks.expand(n, channels, height, scale[0], width, scale[1])
+    return blocks.reshape(n, channels, height * scale[0], width * scale[1])
 
 
 def upsample_nearest2d_grad(gy: Tensor, scale: Pair) -> Tensor:
