@@ -224,7 +224,7 @@ class FolderPairs(_RecordedPairs):
     ) -> None:
         crop = _checked_crop(crop)
         self._folders = Path(folder_a), Path(folder_b)
-        names = _matched(*self._folders)
+        names = matched(*self._folders)
         work = (track or _silently)(names, "Reading pairs", len(names))
         pixels = [(_decoded(a), _decoded(b)) for a, b in work]
         _check_pairs(names, pixels, crop)
@@ -437,7 +437,7 @@ def _stored(side: torch.Tensor) -> np.ndarray:
     return (side.detach().cpu().float() / 255).numpy()
 
 
-def _matched(folder_a: Path, folder_b: Path) -> list[tuple[Path, Path]]:
+def matched(folder_a: Path, folder_b: Path) -> list[tuple[Path, Path]]:
     """The files of two folders as pairs of the same name; refuses any that has no partner."""
     a, b = _by_name(folder_a), _by_name(folder_b)
     if folder_a.resolve() == folder_b.resolve():

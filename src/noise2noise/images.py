@@ -5,7 +5,7 @@ Read: PNG, JPEG, TIFF, BMP, WebP, told apart by their content. Written: the same
 | in the file                         | in memory                                               |
 |-------------------------------------|---------------------------------------------------------|
 | grey of 1 to 8 bits                 | uint8 `(H, W)`                                          |
-| palette                             | uint8 `(H, W, 3)`, with alpha if an entry is transparent |
+| palette                             | uint8 `(H, W, 3)`, and alpha if the palette has it      |
 | colour, 8 bits                      | uint8 `(H, W, 3)`                                       |
 | 16-bit grey PNG, 16-bit TIFF        | uint16                                                  |
 | float TIFF (16, 32, 64 bits)        | float32                                                 |

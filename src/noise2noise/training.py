@@ -124,6 +124,8 @@ def configure(**options: object) -> TrainingConfig:
             "give exactly one source: two folders of pairs, a file of pairs, a folder of "
             "photographs, or a number of generated pictures"
         )
+    if config.sizes.get("channels", 3) not in (1, 3):
+        raise UserError(f"channels must be 1 or 3, got {config.sizes['channels']}")
     makes_noise = config.photos is not None or config.generated is not None
     if makes_noise != (config.corruption is not None):
         raise UserError(
@@ -276,6 +278,7 @@ class Trainer:
         with _progress(self.console) as progress, _stop_requests() as stop_requested:
             total = self.steps_per_epoch * self.config.epochs
             task = progress.add_task("", total=total, loss="", psnr="")
+            self._write_config()
             self._show(progress, task)
             while self.position.epoch < self.config.epochs:
                 self._train_epoch(progress, task, stop_requested)
@@ -393,9 +396,15 @@ class Trainer:
             "position": json.dumps(asdict(self.position)),
         }
         with _full_disk_explained(path):
-            self.folder.mkdir(parents=True, exist_ok=True)
             save_tensors(path, {**weights, **momenta}, metadata, overwrite=True)
         self._saved_at = time.monotonic()
+
+    def _write_config(self) -> None:
+        path = self.folder / "config.json"
+        with _full_disk_explained(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(path, overwrite=True) as temporary:
+                temporary.write_text(self.config.model_dump_json(indent=2) + "\n")
 
     def _write_history(self) -> None:
         rows = [asdict(row) for row in self.position.history]

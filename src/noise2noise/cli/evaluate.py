@@ -1,0 +1,74 @@
+"""`noise2noise evaluate`: PSNR and SSIM on images whose clean version is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from noise2noise.cli.common import JSON_OPTION, examples, print_json, results, track
+from noise2noise.errors import UserError
+from noise2noise.evaluation import METHODS, TestSet, corrupted, evaluate_all, recorded
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(
+        "evaluate",
+        epilog=examples(
+            "noise2noise evaluate photos/ --corruption gaussian:25",
+            "noise2noise evaluate photos/ --corruption gaussian:25 --against non-local-means",
+            "noise2noise evaluate clean/ --noisy noisy/ --model runs/microscope --json",
+        ),
+    )(evaluate)
+
+
+def evaluate(
+    clean: Annotated[Path, typer.Argument(help="A folder of clean images.")],
+    corruption: Annotated[
+        str | None, typer.Option(help="Noise to add to the clean images, such as gaussian:25.")
+    ] = None,
+    noisy: Annotated[
+        Path | None, typer.Option(help="Or a folder of noisy images, matched by file name.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "-m", help="As for denoise; may be repeated. By default the shipped one."
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A classical method to compare with: {', '.join(METHODS)}."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the added noise.", min=0)] = 0,
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Measure how near denoised images come to clean ones.
+
+    PSNR is the mean over images of each image's PSNR, SSIM likewise. Results are clipped and
+    rounded to 8 bits before they are compared; added noise is not clipped.
+    """
+    images = _images(clean, corruption, noisy, seed)
+    rows = evaluate_all(images, model or [], against or [], track)
+    if as_json:
+        print_json(rows)
+        return
+    table = Table("method", "PSNR dB", "SSIM", "s / image", box=None)
+    for row in rows:
+        table.add_row(
+            str(row["method"]), f"{row['psnr']:.2f}", f"{row['ssim']:.4f}", f"{row['seconds']:.2f}"
+        )
+    results.print(table)
+    results.print(f"{len(images)} images, {images.describe()}", highlight=False, markup=False)
+
+
+def _images(clean: Path, corruption: str | None, noisy: Path | None, seed: int) -> TestSet:
+    if (corruption is None) == (noisy is None):
+        raise UserError("give either --corruption or --noisy: noise to add, or noisy images")
+    if corruption is not None:
+        return corrupted(clean, corruption, seed)
+    assert noisy is not None
+    return recorded(clean, noisy)

@@ -1,0 +1,245 @@
+"""The Denoiser: load a model, and clean up arrays and files with it.
+
+Images of any size are taken: they are extended by reflection to what the network needs and cropped
+again, and large ones are worked on in overlapping tiles. A tile overlaps its neighbours by as much
+as a pixel can reach through the network, so tiling changes nothing but the memory used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from chainrule import Module
+from chainrule.serialization import load_tensors
+from noise2noise import architectures
+from noise2noise.data import Track
+from noise2noise.errors import UserError
+from noise2noise.images import Image, from_unit, read_image, to_unit, write_image
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""The models that come with the package."""
+
+TILE = 512
+"""Side of a tile in pixels, overlap included; larger where the network reaches far."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says about itself.
+
+    Attributes:
+        name: of a shipped model, or the path.
+        architecture, sizes: see `noise2noise.architectures`.
+        title: one line for people.
+        noise: the corruption it was trained on, or "recorded pairs".
+        parameters: how many numbers were learned.
+    """
+
+    name: str
+    architecture: str
+    sizes: dict[str, int]
+    title: str
+    noise: str
+    parameters: int
+
+
+def default_model(channels: int) -> str:
+    """The shipped model for images of 1 or 3 channels."""
+    return "grey" if channels == 1 else "photo"
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+
+
+class Denoiser:
+    """A trained network, ready to use.
+
+    Arguments:
+        model: maps (N, C, H, W) to the same shape; values in [0, 1].
+        info: what is known of it.
+
+    Example:
+        >>> Denoiser.load("photo").denoise(noisy)   # (H, W, 3) uint8 gives the same
+    """
+
+    def __init__(self, model: Module, info: ModelInfo) -> None:
+        architecture = architectures.ARCHITECTURES[info.architecture]
+        self.model, self.info = model.eval(), info
+        self.channels = info.sizes["channels"]
+        self._multiple = architecture.multiple(info.sizes)
+        reach = architecture.reach(info.sizes)
+        self._overlap = -(-reach // self._multiple) * self._multiple
+
+    @classmethod
+    def load(cls, model: str | Path) -> Denoiser:
+        """Load a shipped model by name, or a model file, or a training run's best model.
+
+        Raises:
+            UserError: there is no such model, or its file is damaged or of something else.
+        """
+        path = _find(model)
+        try:
+            tensors, metadata = load_tensors(path)
+        except (OSError, ValueError) as error:
+            raise UserError(str(error)) from error
+        try:
+            name, sizes = metadata["architecture"], json.loads(metadata["sizes"])
+            network = architectures.build(name, **sizes)
+            weights = {key: value for key, value in tensors.items() if "/" not in key}
+            network.load_state_dict(weights)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is not a model of this package: {error}") from error
+        info = ModelInfo(
+            name=path.stem if path.parent == WEIGHTS else str(path),
+            architecture=name,
+            sizes=architectures.sizes_of(name, sizes),
+            title=metadata.get("title", ""),
+            noise=metadata.get("noise", ""),
+            parameters=sum(value.numel() for value in network.parameters()),
+        )
+        return cls(network, info)
+
+    def denoise(
+        self,
+        image: np.ndarray,
+        strength: float = 1.0,
+        tile: int | None = None,
+        track: Track | None = None,
+    ) -> np.ndarray:
+        """Remove noise from one image.
+
+        Arguments:
+            image: (H, W) or (H, W, 3); uint8, uint16, or floats in about [0, 1].
+            strength: 0 gives the image back, 1 the network's result, between them a mixture.
+            tile: side of a tile in pixels, overlap included; smaller needs less memory.
+            track: shows the progress over the tiles.
+
+        Returns:
+            Same shape and dtype (float64 becomes float32).
+
+        Raises:
+            UserError: floats out of range, a strength outside [0, 1], or a tile that is too small.
+            ValueError: another shape or dtype.
+        """
+        dtype = np.float32 if image.dtype == np.float64 else image.dtype
+        return from_unit(self.denoise_unit(to_unit(image), strength, tile, track), dtype)
+
+    def denoise_unit(
+        self,
+        noisy: np.ndarray,
+        strength: float = 1.0,
+        tile: int | None = None,
+        track: Track | None = None,
+    ) -> np.ndarray:
+        """`denoise` for float32 (C, H, W) on the scale of [0, 1], which noise may leave."""
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength must lie in 0 to 1, got {strength}")
+        side = self._tile_side(tile)
+        if self.channels == 1:
+            planes = [self._filter(plane[None], side, track) for plane in noisy]
+            clean = np.concatenate(planes)
+        elif len(noisy) == 1:
+            clean = self._filter(noisy.repeat(3, 0), side, track).mean(0, keepdims=True)
+        else:
+            clean = self._filter(noisy, side, track)
+        return clean if strength == 1 else noisy + np.float32(strength) * (clean - noisy)
+
+    def denoise_file(
+        self,
+        source: str | Path,
+        destination: str | Path,
+        overwrite: bool = False,
+        strength: float = 1.0,
+        tile: int | None = None,
+        track: Track | None = None,
+    ) -> tuple[Image, Image]:
+        """Read an image, denoise it and write it, keeping dtype, transparency and metadata.
+
+        Returns:
+            The image as it was, and as it was written.
+
+        Raises:
+            UserError: the file can't be read or written, or its values are out of range.
+        """
+        noisy = read_image(source)
+        try:
+            clean = replace(noisy, pixels=self.denoise(noisy.pixels, strength, tile, track))
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from error
+        write_image(destination, clean, overwrite)
+        return noisy, clean
+
+    # -- tiles -------------------------------------------------------------------------------------
+
+    def _tile_side(self, tile: int | None) -> int:
+        least = 2 * self._overlap + self._multiple
+        if tile is None:
+            return max(TILE, 2 * least) // self._multiple * self._multiple
+        if tile < least:
+            raise UserError(f"a tile must be at least {least} pixels for this model, got {tile}")
+        return tile // self._multiple * self._multiple
+
+    def _filter(self, noisy: np.ndarray, tile: int, track: Track | None) -> np.ndarray:
+        """The network's result for (C, H, W), tile by tile."""
+        _, height, width = noisy.shape
+        below, right = -height % self._multiple, -width % self._multiple
+        padded = np.pad(noisy, ((0, 0), (0, below), (0, right)), mode="reflect")
+        clean = np.empty_like(padded)
+        cells = [
+            (rows, columns)
+            for rows in _tiles(padded.shape[1], tile, self._overlap)
+            for columns in _tiles(padded.shape[2], tile, self._overlap)
+        ]
+        for rows, columns in track(cells, "Denoising", len(cells)) if track else cells:
+            part = torch.from_numpy(padded[None, :, rows.whole, columns.whole].copy())
+            result = self.model.infer(part)[0].numpy()
+            clean[:, rows.core, columns.core] = result[:, rows.inner, columns.inner]
+        return clean[:, :height, :width]
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """One tile along one axis: what goes in, what part of the image it decides, where that is in
+    it."""
+
+    whole: slice
+    core: slice
+    inner: slice
+
+
+def _tiles(length: int, tile: int, overlap: int) -> Iterator[_Tile]:
+    """Tiles that cover `length` pixels, each of at most `tile`, cores side by side."""
+    if length <= tile:
+        everything = slice(0, length)
+        yield _Tile(everything, everything, everything)
+        return
+    step = tile - 2 * overlap
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        first, last = max(start - overlap, 0), min(stop + overlap, length)
+        yield _Tile(slice(first, last), slice(start, stop), slice(start - first, stop - first))
+
+
+def _find(model: str | Path) -> Path:
+    path = Path(model)
+    if (path / "best.safetensors").is_file():
+        return path / "best.safetensors"
+    if path.is_dir():
+        raise UserError(f"the folder {path} holds no best.safetensors; has its training begun?")
+    if path.is_file():
+        return path
+    if (WEIGHTS / f"{model}.safetensors").is_file():
+        return WEIGHTS / f"{model}.safetensors"
+    known = shipped_models()
+    near = difflib.get_close_matches(str(model), known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}, or a file"
+    raise UserError(f"there is no model {str(model)!r}; {hint}")
