@@ -7,10 +7,13 @@ chain rule. A container runs its children in order and backs them in reverse. Th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Pullback = Callable[..., Any]
 
@@ -285,7 +288,7 @@ class Module:
             for name, value in ours.items():
                 value.copy_(state[name].detach())
 
-    def to(self, *targets: str | torch.device | torch.dtype) -> Module:
+    def to(self, *targets: str | torch.device | torch.dtype) -> Self:
         """Move parameters, gradients and buffers to a device and/or a float dtype, in place.
 
         Raises:
@@ -301,17 +304,17 @@ class Module:
                 value.grad = _moved(gradient, targets)
         return self
 
-    def cuda(self) -> Module:
+    def cuda(self) -> Self:
         """Move to the GPU: `.to("cuda")`."""
         return self.to("cuda")
 
-    def train(self, training: bool = True) -> Module:
+    def train(self, training: bool = True) -> Self:
         """Switch this module and all below it to training (or, with false, to evaluation)."""
         for _, module in self.named_modules():
             module.training = training
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """Switch to evaluation: batch normalization uses its running statistics."""
         return self.train(False)
 
