@@ -6,6 +6,7 @@ chain rule. A container runs its children in order and backs them in reverse. Th
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -61,7 +62,8 @@ class Tape:
     def __init__(self, source: Tensor | None = None, keep: bool = True) -> None:
         self.keep = keep
         self.source_gradient = True
-        self._source = source
+        # A weak reference: an input that no record keeps needs not stay alive to be recognized.
+        self._source = None if source is None else weakref.ref(source)
         self._records: list[tuple[Module, tuple[Any, ...]]] = []
 
     def push(self, module: Module, *values: Any) -> None:
@@ -88,7 +90,7 @@ class Tape:
 
     def wants_gradient(self, x: Tensor) -> bool:
         """Whether dL/dx has a reader: false only for the network's input when that was waived."""
-        return self.source_gradient or x is not self._source
+        return self.source_gradient or self._source is None or x is not self._source()
 
     def __iter__(self) -> Iterator[tuple[Module, tuple[Any, ...]]]:
         """The records, oldest first."""
