@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from chainrule import (
@@ -34,7 +34,8 @@ def compact(channels: int = 3, width: int = 48, depth: int = 1, blocks: int = 1)
     The first convolution halves the image, as FFDNet (Zhang et al. 2018) does by rearranging
     pixels; every level below halves it again and doubles the channels. Skips add, as in DRUNet
     (Zhang et al. 2021), and the whole predicts the noise to take away, as DnCNN (Zhang et al.
-    2017).
+    2017). Every residual branch begins at zero (Zhang, Dauphin and Ma 2019), so that learning
+    starts from a network that returns its input.
 
     Args:
         channels: of the image, 1 or 3.
@@ -46,7 +47,7 @@ def compact(channels: int = 3, width: int = 48, depth: int = 1, blocks: int = 1)
         Sequential(
             Conv2d(channels, width, 4, stride=2, padding=1),
             _level(width, depth, blocks),
-            ConvTranspose2d(width, channels, 4, stride=2, padding=1),
+            _silent(ConvTranspose2d(width, channels, 4, stride=2, padding=1)),
         )
     )
 
@@ -59,7 +60,7 @@ def _level(width: int, depth: int, blocks: int) -> Module:
     below = Sequential(
         Conv2d(width, 2 * width, 2, stride=2),
         _level(2 * width, depth - 1, blocks),
-        ConvTranspose2d(2 * width, width, 2, stride=2),
+        _silent(ConvTranspose2d(2 * width, width, 2, stride=2)),
     )
     return Sequential(*before, Residual(below), *after)
 
@@ -69,9 +70,15 @@ def _block(width: int) -> Module:
         Sequential(
             Conv2d(width, width, 3, padding=1, weight_init="kaiming"),
             ReLU(),
-            Conv2d(width, width, 3, padding=1),
+            _silent(Conv2d(width, width, 3, padding=1)),
         )
     )
+
+
+def _silent(layer: Conv2d | ConvTranspose2d) -> Module:
+    """The layer with weights of zero: the branch that it ends adds nothing until it has learned."""
+    layer.weight.zero_()
+    return layer
 
 
 def unet(channels: int = 3, width: int = 48, depth: int = 5) -> Module:
@@ -119,7 +126,7 @@ def zhao(channels: int = 3, width: int = 48) -> Module:
     """The network of Zhao, Gao and Sun's report: two strided convolutions, two transposed ones.
 
     Args:
-        channels: of the image.
+        channels: of the image, 1 or 3.
         width: channels of the three hidden layers.
     """
     return Sequential(
@@ -140,7 +147,7 @@ def mery_skip(channels: int = 3, width: int = 100) -> Module:
     One skip connection puts the first activation before the decoder's output.
 
     Args:
-        channels: of the image.
+        channels: of the image, 1 or 3.
         width: channels of the hidden layers.
     """
     encode_and_decode = {
@@ -167,21 +174,24 @@ class Architecture(NamedTuple):
     multiple: Callable[[dict[str, int]], int]
     """Height and width must be multiples of this, given the sizes."""
     reach: Callable[[dict[str, int]], int]
-    """How far, in pixels, a pixel can influence the result, given the sizes; rounded up."""
+    """How far, in pixels, a pixel can influence the result, given the sizes."""
 
 
 ARCHITECTURES: dict[str, Architecture] = {
     "compact": Architecture(
         compact,
         multiple=lambda sizes: 2 ** (sizes["depth"] + 1),
-        reach=lambda sizes: 16 * sizes["blocks"] * (2 ** (sizes["depth"] + 1) - 1),
+        # Blocks reach 4 * blocks pixels of size 2^(i + 1) at level i; the way down and up reaches
+        # 3 pixels at level 0 and 2^i at level i.
+        reach=lambda sizes: (8 * sizes["blocks"] + 1) * (2 ** (sizes["depth"] + 1) - 1) + 2,
     ),
     "unet": Architecture(
         unet,
         multiple=lambda sizes: 2 ** sizes["depth"],
-        reach=lambda sizes: 6 * 2 ** sizes["depth"],
+        # 5 pixels at full size, 3 at each level between, 1 at the lowest, and its own size.
+        reach=lambda sizes: 5 * 2 ** sizes["depth"] - 2,
     ),
-    "zhao": Architecture(zhao, multiple=lambda sizes: 4, reach=lambda sizes: 8),
+    "zhao": Architecture(zhao, multiple=lambda sizes: 4, reach=lambda sizes: 6),
     "mery-skip": Architecture(mery_skip, multiple=lambda sizes: 1, reach=lambda sizes: 4),
 }
 
@@ -193,20 +203,24 @@ def sizes_of(name: str, sizes: Mapping[str, int]) -> dict[str, int]:
         UserError: no such architecture or size, or a size below its least value.
     """
     if name not in ARCHITECTURES:
-        near = difflib.get_close_matches(name, ARCHITECTURES, 1)
-        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(ARCHITECTURES)}"
-        raise UserError(f"there is no architecture {name!r}; {hint}")
+        raise UserError(f"there is no architecture {name!r}; {_hint(name, ARCHITECTURES)}")
     parameters = inspect.signature(ARCHITECTURES[name].make).parameters
     for size, value in sizes.items():
         if size not in parameters:
-            known = ", ".join(parameters)
-            raise UserError(f"{name} has no size {size!r}; it has {known}")
+            raise UserError(f"{name} has no size {size!r}; {_hint(size, parameters)}")
         least = 0 if size == "depth" and name == "compact" else 1
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise UserError(
                 f"{name}: {size} must be a whole number of at least {least}, got {value!r}"
             )
+    if sizes.get("channels", 3) not in (1, 3):
+        raise UserError(f"{name}: channels must be 1 (grey) or 3 (colour), got {sizes['channels']}")
     return {size: sizes.get(size, parameter.default) for size, parameter in parameters.items()}
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.7)
+    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
 
 
 def build(name: str, **sizes: int) -> Module:

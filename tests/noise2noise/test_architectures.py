@@ -1,0 +1,199 @@
+"""The networks by name: what they ask of images, their gradients, and the reports they follow."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chainrule import Conv2d, Module, gradcheck_direction
+from noise2noise.architectures import ARCHITECTURES, build, sizes_of
+from noise2noise.errors import UserError
+
+# Small versions of every kind, deeper and shallower than the defaults too.
+SMALL = [
+    ("compact", {"width": 3}),
+    ("compact", {"width": 2, "depth": 0, "blocks": 2}),
+    ("compact", {"width": 2, "depth": 2}),
+    ("unet", {"width": 3, "depth": 1}),
+    ("unet", {"width": 2, "depth": 3}),
+    ("zhao", {"width": 4}),
+    ("mery-skip", {"width": 4}),
+]
+
+
+def facts(name: str, sizes: dict[str, int]) -> tuple[int, int]:
+    """(multiple, reach) as declared."""
+    complete = sizes_of(name, sizes)
+    return ARCHITECTURES[name].multiple(complete), ARCHITECTURES[name].reach(complete)
+
+
+def alive(model: Module) -> Module:
+    """The model in float64 with no weight and no bias at zero, as after training."""
+    model.to(torch.float64)
+    for values in model.parameters():
+        values.uniform_(0.01, 0.2)
+        values.mul_(torch.randint_like(values, 2).mul(2).sub(1))
+    return model
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_output_has_the_shape_of_the_input(name, channels):
+    multiple, _ = facts(name, {})
+    height, width = multiple * -(-8 // multiple), multiple * -(-13 // multiple)
+    x = torch.rand(2, channels, height, width)
+    assert build(name, channels=channels, width=4).infer(x).shape == x.shape
+
+
+@pytest.mark.parametrize(("name", "sizes"), SMALL)
+def test_multiple_is_the_least_there_is(name, sizes):
+    multiple, _ = facts(name, sizes)
+    model = build(name, **sizes)
+    start = max(multiple, 8)
+    fitting = []
+    for side in range(start, start + 2 * multiple):
+        try:
+            fitting.append(model.infer(torch.rand(1, 3, side, side)).shape[2] == side)
+        except ValueError:
+            fitting.append(False)
+    assert fitting == [side % multiple == 0 for side in range(start, start + 2 * multiple)]
+
+
+@pytest.mark.parametrize(("name", "sizes"), SMALL)
+def test_a_pixel_has_influence_as_far_as_reach_says_and_no_farther(name, sizes):
+    multiple, reach = facts(name, sizes)
+    model = alive(build(name, channels=1, **sizes))
+    for values in model.parameters():
+        values.abs_()  # so that no ReLU and no sum hides an influence
+    side = -(-(2 * reach + 2 * multiple) // multiple) * multiple
+    first = reach // multiple * multiple
+    x = 0.1 + 0.5 * torch.rand(1, 1, side, side, dtype=torch.float64)
+    y = model.infer(x)
+    farthest = 0
+    for place in range(first, first + multiple):  # strided layers treat neighbours differently
+        changed = x.clone()
+        changed[0, 0, place, place] += 0.3
+        rows, columns = (model.infer(changed) != y)[0, 0].nonzero(as_tuple=True)
+        distances = torch.cat((rows, columns)) - place
+        farthest = max(farthest, int(distances.abs().max()))
+    assert farthest == reach
+
+
+@pytest.mark.parametrize(("name", "sizes"), SMALL)
+def test_gradients(name, sizes):
+    multiple, _ = facts(name, sizes)
+    model = alive(build(name, **sizes))
+    gradcheck_direction(model, torch.rand(2, 3, max(2 * multiple, 8), max(multiple, 8)))
+
+
+def test_sizes_are_arguments():
+    def parameters(name: str, **sizes: int) -> int:
+        return sum(value.numel() for value in build(name, **sizes).parameters())
+
+    assert sizes_of("compact", {"depth": 2}) == {
+        "channels": 3,
+        "width": 48,
+        "depth": 2,
+        "blocks": 1,
+    }
+    smallest = parameters("compact", channels=1, width=8, depth=0)
+    assert smallest == (8 * 16 + 8) + 2 * 2 * (8 * 8 * 9 + 8) + (8 * 16 + 1)
+    for more in ({"channels": 3}, {"width": 9}, {"depth": 1}, {"blocks": 2}):
+        assert parameters("compact", **{"channels": 1, "width": 8, "depth": 0, **more}) > smallest
+
+
+def test_compact_begins_as_a_network_that_changes_nothing():
+    x = torch.rand(1, 3, 16, 16)
+    assert torch.equal(build("compact", width=4, depth=2).infer(x), x)
+
+
+def test_the_same_seed_makes_the_same_network():
+    torch.manual_seed(3)
+    first = build("compact", width=4).state_dict()
+    torch.manual_seed(3)
+    second = build("compact", width=4).state_dict()
+    assert all(torch.equal(second[name], value) for name, value in first.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "words"),
+    [
+        ("compcat", {}, "there is no architecture 'compcat'; did you mean compact[?]"),
+        ("?", {}, "no architecture '[?]'; choose one of compact, unet, zhao, mery-skip"),
+        ("compact", {"widht": 3}, "compact has no size 'widht'; did you mean width[?]"),
+        ("zhao", {"depth": 3}, "zhao has no size 'depth'; choose one of channels, width"),
+        ("compact", {"width": 0}, "compact: width must be a whole number of at least 1, got 0"),
+        ("compact", {"depth": -1}, "depth must be a whole number of at least 0, got -1"),
+        ("unet", {"depth": 0}, "depth must be a whole number of at least 1, got 0"),
+        ("unet", {"width": 2.5}, "width must be a whole number of at least 1, got 2.5"),
+        ("unet", {"width": True}, "width must be a whole number of at least 1, got True"),
+        ("unet", {"channels": 2}, r"channels must be 1 \(grey\) or 3 \(colour\), got 2"),
+    ],
+)
+def test_what_there_is_not(name, sizes, words):
+    with pytest.raises(UserError, match=words):
+        build(name, **sizes)
+
+
+# The reports' and papers' networks, written down a second time.
+
+
+class MerySkip(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, width, 3), nn.Conv2d(width, width, 3)
+        self.t_conv1 = nn.ConvTranspose2d(width, width, 3)
+        self.t_conv2 = nn.ConvTranspose2d(2 * width, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.conv1(x).relu()
+        decoded = self.t_conv1(self.conv2(first).relu()).relu()
+        return self.t_conv2(torch.cat((first, decoded), 1)).sigmoid()
+
+
+def zhao_twin(width: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(width, 3, 3, stride=2, padding=1, output_padding=1),
+        nn.Sigmoid(),
+    )
+
+
+def assert_equal_to_twin(ours: Module, twin: nn.Module) -> None:
+    ours.to(torch.float64)
+    twin.to(torch.float64)
+    by_last_names = {
+        ".".join(name.split(".")[-2:]): value for name, value in ours.state_dict().items()
+    }
+    twin.load_state_dict(by_last_names)
+    x = torch.rand(2, 3, 12, 16, dtype=torch.float64)
+    expected = twin(x)
+    assert torch.allclose(ours.forward(x), expected.detach(), rtol=1e-12, atol=1e-12)
+    gy = torch.randn_like(expected).detach()
+    expected.backward(gy)
+    ours.backward(gy)
+    for (name, value), (_, own) in zip(by_last_names.items(), twin.named_parameters(), strict=True):
+        torch.testing.assert_close(value.grad, own.grad, rtol=1e-10, atol=1e-12, msg=name)
+
+
+def test_mery_skip_is_the_report_s():
+    assert_equal_to_twin(build("mery-skip", width=5), MerySkip(5))
+
+
+def test_zhao_is_the_report_s():
+    assert_equal_to_twin(build("zhao", width=5), zhao_twin(5))
+
+
+def test_unet_has_the_paper_s_convolutions():
+    encoder = [(3, 48), (48, 48), (48, 48), (48, 48), (48, 48), (48, 48), (48, 48)]
+    decoder = [(96, 96), (96, 96), *[(144, 96), (96, 96)] * 3, (99, 64), (64, 32), (32, 3)]
+    found = [
+        (module.weight.shape[1], module.weight.shape[0])
+        for _, module in build("unet").named_modules()
+        if isinstance(module, Conv2d)
+    ]
+    assert found == encoder + decoder
