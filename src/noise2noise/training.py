@@ -15,6 +15,7 @@ exactly the steps it would have taken.
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import math
@@ -61,6 +62,9 @@ SAVE_SECONDS = 120
 """A checkpoint is written at least so often, in the middle of an epoch too."""
 
 _OPTIMIZER = "optimizer/"
+
+# What a resumed run may have otherwise than before: where its data lie, how long and how fast.
+_MAY_CHANGE = {"pairs", "pairs_file", "photos", "validation", "epochs", "workers"}
 
 
 class TrainingConfig(BaseModel):
@@ -117,6 +121,10 @@ def configure(**options: object) -> TrainingConfig:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, TrainingConfig.model_fields, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"there is no option {name}{hint}") from None
         raise UserError(f"{name}: {first['msg'].lower()}, got {first['input']!r}") from None
     sources = [config.pairs, config.pairs_file, config.photos, config.generated]
     if sum(source is not None for source in sources) != 1:
@@ -124,8 +132,6 @@ def configure(**options: object) -> TrainingConfig:
             "give exactly one source: two folders of pairs, a file of pairs, a folder of "
             "photographs, or a number of generated pictures"
         )
-    if config.sizes.get("channels", 3) not in (1, 3):
-        raise UserError(f"channels must be 1 or 3, got {config.sizes['channels']}")
     makes_noise = config.photos is not None or config.generated is not None
     if makes_noise != (config.corruption is not None):
         raise UserError(
@@ -140,7 +146,8 @@ def open_data(config: TrainingConfig, track: Track) -> tuple[PairSource, Validat
     """The source of training pairs, and what to validate on.
 
     Raises:
-        UserError: see `noise2noise.data`; or the crop doesn't suit the architecture.
+        UserError: see `noise2noise.data`; or the crop doesn't suit the architecture, or the
+            validation images have other channels than the source's or are too small.
     """
     sizes = architectures.sizes_of(config.architecture, config.sizes)
     multiple = architectures.ARCHITECTURES[config.architecture].multiple(sizes)
@@ -148,11 +155,21 @@ def open_data(config: TrainingConfig, track: Track) -> tuple[PairSource, Validat
         raise UserError(
             f"crop must be a multiple of {multiple} for {config.architecture}, got {config.crop}"
         )
-    source = _open_source(config, track)
     if config.validation is None:
-        return split(source)
-    noisy, clean = load_pair_file(config.validation)
+        return split(_open_source(config, track))
+    noisy, clean = load_pair_file(config.validation)  # first, because it is quickly refused
     side = min(config.crop, *noisy.shape[2:]) // multiple * multiple
+    if side == 0:
+        raise UserError(
+            f"{config.validation}: the images are {noisy.shape[3]} x {noisy.shape[2]}; "
+            f"{config.architecture} needs at least {multiple} x {multiple}"
+        )
+    source = _open_source(config, track)
+    if noisy.shape[1] != source.channels:
+        raise UserError(
+            f"{config.validation}: the images have {noisy.shape[1]} channels, "
+            f"but those to train on have {source.channels}"
+        )
     return source, validation_set(TensorPairs(noisy, clean, side, target_is_clean=True))
 
 
@@ -221,7 +238,7 @@ class Trainer:
         console: where progress goes; `Console(quiet=True)` for silence.
 
     Raises:
-        UserError: the data can't be used, or the folder can't be written.
+        UserError: the data can't be used.
     """
 
     def __init__(self, config: TrainingConfig, folder: str | Path, console: Console) -> None:
@@ -251,10 +268,12 @@ class Trainer:
         """Take up the run where its last checkpoint stands.
 
         Raises:
-            UserError: there is no checkpoint, or it is damaged or of another network.
+            UserError: there is no checkpoint, it is damaged, or it is of a run with other options
+                or data than this one's.
         """
         tensors, metadata = _read_checkpoint(self.last)
         try:
+            self._check_same_run(metadata)
             state = json.loads(metadata["position"])
             history = [Epoch(**line) for line in state.pop("history")]
             position = Position(**state, history=history)
@@ -264,26 +283,56 @@ class Trainer:
             }
             self.model.load_state_dict(weights)
             self.optimizer.load_state_dict(momenta)
+        except UserError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{self.last} is not a checkpoint of this run: {error}") from error
+            raise UserError(f"{self.last} is not a checkpoint of a training run") from error
         self.position = position
+
+    def _check_same_run(self, metadata: dict[str, str]) -> None:
+        stored = TrainingConfig.model_validate_json(metadata["config"])
+        for name, wanted in self.config:
+            kept = getattr(stored, name)
+            if name not in _MAY_CHANGE and kept != wanted:
+                raise UserError(
+                    f"the run in {self.folder} has {name} {kept!r}, not {wanted!r}; "
+                    "go on with the same, or start a new run in another folder"
+                )
+        steps = int(metadata["steps_per_epoch"])
+        if steps != self.steps_per_epoch:
+            raise UserError(
+                f"the run in {self.folder} had {steps} steps an epoch, but its data make "
+                f"{self.steps_per_epoch} now; put them back as they were, or start a new run"
+            )
 
     def fit(self) -> None:
         """Train to the last epoch.
 
+        Without `resume` a new run begins, and replaces an older one in the folder.
+
         Raises:
             DivergedError: the loss is not finite; names the step and the learning rate.
             TrainingStopped: a signal (Ctrl-C) came; the run has been saved.
+            UserError: the folder can't be written.
         """
+        if self.position == Position():
+            self._begin()
+        self._write_config()
         with _progress(self.console) as progress, _stop_requests() as stop_requested:
             total = self.steps_per_epoch * self.config.epochs
             task = progress.add_task("", total=total, loss="", psnr="")
-            self._write_config()
             self._show(progress, task)
             while self.position.epoch < self.config.epochs:
                 self._train_epoch(progress, task, stop_requested)
                 self._finish_epoch()
                 self._show(progress, task)
+
+    def _begin(self) -> None:
+        with _refusal_explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in (self.best, self.folder / "history.csv", self.folder / "curves.png"):
+                path.unlink(missing_ok=True)
+        self._save(self.last)
 
     # -- one epoch --------------------------------------------------------------------------------
 
@@ -313,12 +362,11 @@ class Trainer:
 
     def _step(self, noisy: Tensor, target: Tensor) -> None:
         position = self.position
-        number = position.epoch * self.steps_per_epoch + position.step
-        self.optimizer.lr = self.schedule(number)
+        self.optimizer.lr = self.schedule(self._steps_done())
         self.model.zero_grad()
         loss = float(self.loss.forward(self.model.forward(noisy), target))
         if not math.isfinite(loss):
-            raise DivergedError(self._divergence("the loss", number))
+            raise self._divergence("the loss")
         self.model.backward(self.loss.backward(), input_gradient=False)
         if self.config.clip_norm is not None:
             clip_gradients(self.model.parameters(), self.config.clip_norm)
@@ -327,21 +375,27 @@ class Trainer:
         position.loss_sum += loss * len(noisy)
         position.pairs += len(noisy)
 
-    def _divergence(self, what: str, number: int) -> str:
-        kept = f"{self.last} is kept" if self.last.exists() else "nothing had been saved yet"
-        return (
-            f"{what} is not a finite number at step {number} with learning rate "
-            f"{self.optimizer.lr:g}; {kept}: train again with a smaller one or with --clip-norm"
+    def _steps_done(self) -> int:
+        return self.position.epoch * self.steps_per_epoch + self.position.step
+
+    def _divergence(self, what: str) -> DivergedError:
+        steps = self._steps_done()
+        rate = self.schedule(max(steps - 1, 0))
+        return DivergedError(
+            f"{what} is not a finite number after {steps} steps, with learning rate {rate:g}; "
+            f"the last good checkpoint is kept in {self.last}: train again with a smaller "
+            "learning rate, or with clipped gradients"
         )
 
     def _finish_epoch(self) -> None:
         position = self.position
         value = self.validate()
+        done = self._steps_done()
         row = Epoch(
             epoch=position.epoch + 1,
-            step=(position.epoch + 1) * self.steps_per_epoch,
+            step=done,
             seconds=round(position.seconds, 2),
-            learning_rate=self.optimizer.lr,
+            learning_rate=self.schedule(done - 1),
             training_loss=position.loss_sum / position.pairs,
             validation_psnr=value,
         )
@@ -351,10 +405,11 @@ class Trainer:
             best_psnr=max(value, position.best_psnr),
             history=[*position.history, row],
         )
-        self._save(self.last)
+        # The checkpoint to go on from comes last: whatever stops this halfway is done again.
         if improved:
             self._save(self.best)
         self._write_history()
+        self._save(self.last)
         self.console.print(
             f"epoch {row.epoch}/{self.config.epochs}  loss {row.training_loss:.5f}  "
             f"validation {value:.2f} dB{' (best)' if improved else ''}  {row.seconds:.0f} s",
@@ -372,8 +427,7 @@ class Trainer:
             if self.validation.reference_is_clean:
                 prediction = prediction.clamp(0, 1)
             if not prediction.isfinite().all():
-                step = self.position.epoch * self.steps_per_epoch + self.position.step
-                raise DivergedError(self._divergence("a prediction", step))
+                raise self._divergence("a prediction")
             values.append(psnr(prediction, reference))
         self.model.train()
         return sum(values) / len(values)
@@ -381,11 +435,10 @@ class Trainer:
     # -- what is kept -----------------------------------------------------------------------------
 
     def _save(self, path: Path) -> None:
-        weights = self.model.state_dict()
-        if not all(bool(value.isfinite().all()) for value in weights.values()):
-            step = self.position.epoch * self.steps_per_epoch + self.position.step
-            raise DivergedError(self._divergence("a weight", step))
         momenta = {_OPTIMIZER + name: value for name, value in self.optimizer.state_dict().items()}
+        tensors = {**self.model.state_dict(), **momenta}
+        if not all(bool(value.isfinite().all()) for value in tensors.values()):
+            raise self._divergence("a weight or its average gradient")
         metadata = {
             "architecture": self.config.architecture,
             "sizes": json.dumps(self.sizes),
@@ -393,18 +446,17 @@ class Trainer:
             "noise": self.config.corruption or "recorded pairs",
             "validation_psnr": f"{self.position.best_psnr:.2f}",
             "config": self.config.model_dump_json(),
+            "steps_per_epoch": str(self.steps_per_epoch),
             "position": json.dumps(asdict(self.position)),
         }
-        with _full_disk_explained(path):
-            save_tensors(path, {**weights, **momenta}, metadata, overwrite=True)
+        with _refusal_explained(path):
+            save_tensors(path, tensors, metadata, overwrite=True)
         self._saved_at = time.monotonic()
 
     def _write_config(self) -> None:
         path = self.folder / "config.json"
-        with _full_disk_explained(path):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path, overwrite=True) as temporary:
-                temporary.write_text(self.config.model_dump_json(indent=2) + "\n")
+        with _refusal_explained(path), replacing(path, overwrite=True) as temporary:
+            temporary.write_text(self.config.model_dump_json(indent=2) + "\n")
 
     def _write_history(self) -> None:
         rows = [asdict(row) for row in self.position.history]
@@ -412,7 +464,7 @@ class Trainer:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        with _full_disk_explained(self.folder):
+        with _refusal_explained(self.folder):
             with replacing(self.folder / "history.csv", overwrite=True) as temporary:
                 temporary.write_text(text.getvalue())
             figures.save_curves(rows, self.folder / "curves.png", overwrite=True)
@@ -476,12 +528,12 @@ def stored_config(folder: str | Path) -> TrainingConfig:
 
 
 @contextmanager
-def _full_disk_explained(path: Path) -> Iterator[None]:
+def _refusal_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"can't write {path}: {error.strerror or error}; make room and resume"
+            f"can't write {path}: {error.strerror or error}; what was saved before is still there"
         ) from error
 
 
