@@ -245,19 +245,28 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(folders, tmp_path, undist
 @pytest.mark.parametrize(
     "name", ["best.safetensors", "history.csv", "curves.png", "last.safetensors"]
 )
-def test_a_run_killed_between_two_files_of_an_epoch(
+def test_a_run_killed_between_the_files_of_its_last_epoch(
     folders, tmp_path, undisturbed, monkeypatch, name
 ):
     def replacing_until_killed(path: Path, overwrite: bool = False) -> Any:
-        if path.name == name and (tmp_path / "config.json").exists():
+        if path.name == name and epochs == [1, 2]:
             crash()
         return replacing(path, overwrite)
 
+    epochs = []
+    trainer = trainer_of(tiny(folders), tmp_path)
+    validate = trainer.validate
+
+    def counted() -> float:
+        epochs.append(len(epochs) + 1)
+        return validate()
+
+    trainer.validate = counted  # type: ignore[method-assign]
     with monkeypatch.context() as patch:
         for module in (serialization, training, figures):
             patch.setattr(module, "replacing", replacing_until_killed)
         with pytest.raises(RuntimeError, match="power cut"):
-            trainer_of(tiny(folders), tmp_path).fit()
+            trainer.fit()
     resumed = trainer_of(tiny(folders), tmp_path)
     resumed.resume()
     resumed.fit()
