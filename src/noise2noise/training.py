@@ -4,7 +4,7 @@ A run is a folder:
 
     config.json         what was asked for
     last.safetensors    everything needed to go on: weights, optimizer, position, history
-    best.safetensors    the same, of the epoch with the best validation PSNR; the model to use
+    best.safetensors    the weights of the epoch with the best validation PSNR: the model to use
     history.csv         a line an epoch
     curves.png          the same, drawn
 
@@ -64,7 +64,7 @@ SAVE_SECONDS = 120
 _OPTIMIZER = "optimizer/"
 
 # What a resumed run may have otherwise than before: where its data lie, how long and how fast.
-_MAY_CHANGE = {"pairs", "pairs_file", "photos", "validation", "epochs", "workers"}
+_MAY_CHANGE = {"pairs", "pairs_file", "photos", "validation", "epochs", "workers", "title"}
 
 
 class TrainingConfig(BaseModel):
@@ -85,6 +85,7 @@ class TrainingConfig(BaseModel):
         optimizer, learning_rate, momentum, schedule, clip_norm: as in `chainrule`; momentum is
             SGD's, clip_norm the largest gradient norm let through.
         epochs, batch_size, seed, workers: workers changes speed only.
+        title: one line that the model file keeps, for people.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -108,6 +109,7 @@ class TrainingConfig(BaseModel):
     batch_size: int = Field(16, ge=1)
     seed: int = Field(0, ge=0)
     workers: int = Field(2, ge=1)
+    title: str | None = None
 
 
 def configure(**options: object) -> TrainingConfig:
@@ -261,7 +263,7 @@ class Trainer:
 
     @property
     def best(self) -> Path:
-        """The checkpoint with the best validation PSNR."""
+        """The model with the best validation PSNR."""
         return self.folder / "best.safetensors"
 
     def resume(self) -> None:
@@ -332,7 +334,7 @@ class Trainer:
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in (self.best, self.folder / "history.csv", self.folder / "curves.png"):
                 path.unlink(missing_ok=True)
-        self._save(self.last)
+        self._save()
 
     # -- one epoch --------------------------------------------------------------------------------
 
@@ -355,10 +357,10 @@ class Trainer:
                 position.seconds = before + time.monotonic() - started
                 self._show(progress, task)
                 if stop_requested():
-                    self._save(self.last)
+                    self._save()
                     raise TrainingStopped(f"stopped in epoch {position.epoch + 1}")
                 if time.monotonic() - self._saved_at > SAVE_SECONDS:
-                    self._save(self.last)
+                    self._save()
 
     def _step(self, noisy: Tensor, target: Tensor) -> None:
         position = self.position
@@ -407,9 +409,9 @@ class Trainer:
         )
         # The checkpoint to go on from comes last: whatever stops this halfway is done again.
         if improved:
-            self._save(self.best)
+            self._save_model()
         self._write_history()
-        self._save(self.last)
+        self._save()
         self.console.print(
             f"epoch {row.epoch}/{self.config.epochs}  loss {row.training_loss:.5f}  "
             f"validation {value:.2f} dB{' (best)' if improved else ''}  {row.seconds:.0f} s",
@@ -434,24 +436,34 @@ class Trainer:
 
     # -- what is kept -----------------------------------------------------------------------------
 
-    def _save(self, path: Path) -> None:
+    def _save(self) -> None:
         momenta = {_OPTIMIZER + name: value for name, value in self.optimizer.state_dict().items()}
         tensors = {**self.model.state_dict(), **momenta}
         if not all(bool(value.isfinite().all()) for value in tensors.values()):
             raise self._divergence("a weight or its average gradient")
         metadata = {
-            "architecture": self.config.architecture,
-            "sizes": json.dumps(self.sizes),
-            "title": f"trained on {self.source.describe()}",
-            "noise": self.config.corruption or "recorded pairs",
-            "validation_psnr": f"{self.position.best_psnr:.2f}",
+            **self._model_metadata(),
             "config": self.config.model_dump_json(),
             "steps_per_epoch": str(self.steps_per_epoch),
             "position": json.dumps(asdict(self.position)),
         }
-        with _refusal_explained(path):
-            save_tensors(path, tensors, metadata, overwrite=True)
+        with _refusal_explained(self.last):
+            save_tensors(self.last, tensors, metadata, overwrite=True)
         self._saved_at = time.monotonic()
+
+    def _save_model(self) -> None:
+        metadata = self._model_metadata()
+        with _refusal_explained(self.best):
+            save_tensors(self.best, self.model.state_dict(), metadata, overwrite=True)
+
+    def _model_metadata(self) -> dict[str, str]:
+        return {
+            "architecture": self.config.architecture,
+            "sizes": json.dumps(self.sizes),
+            "title": self.config.title or f"trained on {self.source.describe()}",
+            "noise": self.config.corruption or "recorded pairs",
+            "validation_psnr": f"{self.position.best_psnr:.2f}",
+        }
 
     def _write_config(self) -> None:
         path = self.folder / "config.json"

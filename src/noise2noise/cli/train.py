@@ -1,5 +1,6 @@
 """`noise2noise train`: learn to denoise from pairs of noisy images."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ def register(app: typer.Typer) -> None:
         "train",
         epilog=examples(
             "noise2noise train --pairs shots_a/ shots_b/ --out runs/microscope",
-            "noise2noise train --pairs-file train_data.pkl --validation val_data.pkl --out runs/x",
+            "noise2noise train --pairs-file train_data.pkl --crop 32 --out runs/course",
             "noise2noise train --photos photos/ --corruption gaussian:0-50 --out runs/photos",
             "noise2noise train --generated 500 --corruption poisson:30 --out runs/poisson",
             "noise2noise train --out runs/microscope --resume",
@@ -87,6 +88,9 @@ def train(
     workers: Annotated[
         int, typer.Option(help="Threads that prepare batches; changes nothing but the speed.")
     ] = _DEFAULTS.workers,
+    title: Annotated[
+        str | None, typer.Option(help="One line about the model, kept in its file.")
+    ] = _DEFAULTS.title,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; its options are kept.")
     ] = False,
@@ -99,10 +103,9 @@ def train(
     """
     given = _given(context)
     if resume:
-        config = _stored(out, given)
+        config = _stored(out, given, overwrite)
     else:
-        _refuse_existing(out, overwrite)
-        config = configure(**given)
+        config = _new(out, given, overwrite)
     trainer = Trainer(config, out, messages)
     if resume:
         trainer.resume()
@@ -111,18 +114,13 @@ def train(
         trainer.fit()
     except TrainingStopped as stop:
         messages.print(
-            f"{stop}; everything is saved. Go on with:\n  noise2noise train --out {out} --resume",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+            f"{stop}; everything is saved. Go on with:\n"
+            f"  noise2noise train --out {shlex.quote(str(out))} --resume"
         )
         raise typer.Exit(130) from None
     messages.print(
         f"best: {trainer.position.best_psnr:.2f} dB, in {trainer.best}\n"
-        f"use it with: noise2noise denoise image.png --model {out}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"use it with: noise2noise denoise image.png --model {shlex.quote(str(out))}"
     )
 
 
@@ -143,27 +141,41 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 def _size(text: str) -> tuple[str, int]:
     name, equals, number = text.partition("=")
-    if not equals or not number.isdigit():
+    if not equals or not number.isdecimal():
         raise UserError(f"--size must be like width=64, got {text!r}")
     return name, int(number)
 
 
-def _stored(out: Path, given: dict[str, Any]) -> TrainingConfig:
-    """The run's own configuration; what is given again must agree, only epochs may grow."""
+_SOURCES = {
+    "pairs": "--pairs",
+    "pairs_file": "--pairs-file",
+    "photos": "--photos",
+    "generated": "--generated",
+}
+
+
+def _stored(out: Path, given: dict[str, Any], overwrite: bool) -> TrainingConfig:
+    """The run's own configuration, and what is given again; the Trainer compares the two."""
+    if overwrite:
+        raise UserError("--resume goes on with the run and --overwrite replaces it; give one only")
     stored = stored_config(out)
-    wanted = configure(**{**stored.model_dump(), **given})
-    for name in given:
-        asked, kept = getattr(wanted, name), getattr(stored, name)
-        if name in ("epochs", "workers") or asked == kept:
-            continue
+    for name, option in _SOURCES.items():
+        if name in given and getattr(stored, name) is None:
+            raise UserError(
+                f"the run in {out} does not learn from {option}; leave it out to resume, "
+                "or start a new run in another folder"
+            )
+    return configure(**{**stored.model_dump(), **given})
+
+
+def _new(out: Path, given: dict[str, Any], overwrite: bool) -> TrainingConfig:
+    sources = [option for name, option in _SOURCES.items() if name in given]
+    if len(sources) != 1:
+        met = " and ".join(sources) or "none of them"
         raise UserError(
-            f"this run has {name} {kept!r}, not {asked!r}; leave the option out to resume, "
-            "or start a new run in another folder"
+            f"training learns from one of {', '.join(_SOURCES.values())}, and {met} was given; "
+            "give exactly one"
         )
-    return wanted
-
-
-def _refuse_existing(out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; name a folder for the run")
     if (out / "last.safetensors").exists() and not overwrite:
@@ -171,6 +183,7 @@ def _refuse_existing(out: Path, overwrite: bool) -> None:
             f"{out} holds a run already; add --resume to go on with it, --overwrite to replace it, "
             "or choose another folder"
         )
+    return configure(**given)
 
 
 def _describe(trainer: Trainer) -> None:
@@ -178,14 +191,17 @@ def _describe(trainer: Trainer) -> None:
     shape = (config.batch_size, trainer.source.channels, config.crop, config.crop)
     cost = summary(trainer.model, shape)
     reference = "clean images" if trainer.validation.reference_is_clean else "noisy partners"
+    images = len(trainer.validation.pairs)
     done = trainer.position
     lines = [
         f"data        {trainer.source.describe()}",
-        f"validation  {len(trainer.validation.pairs)} images held back, PSNR against {reference}",
+        f"validation  {images} image{'' if images == 1 else 's'}, PSNR against {reference}",
         f"network     {config.architecture}, {cost.parameters:,} parameters",
         f"training    {config.epochs} epochs of {trainer.steps_per_epoch} steps "
         f"of {config.batch_size} crops, kept in {trainer.folder}",
     ]
-    if done.epoch or done.step:
+    if done.epoch >= config.epochs:
+        lines.append(f"resumed     all {done.epoch} epochs are done; add --epochs to train longer")
+    elif done.epoch or done.step:
         lines.append(f"resumed     in epoch {done.epoch + 1}, after step {done.step}")
-    messages.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    messages.print("\n".join(lines))
