@@ -8,6 +8,7 @@ from torch import Tensor
 
 from chainrule import (
     MSE,
+    BatchNorm2d,
     Conv2d,
     GradientError,
     Module,
@@ -227,5 +228,5 @@ def test_a_loss_is_checked_in_its_prediction():
 
 def test_a_large_network_raises_no_false_alarm():
     layers = [Conv2d(8, 8, 3, padding=1, weight_init="kaiming") for _ in range(4)]
-    net = Sequential(*[part for layer in layers for part in (layer, Sigmoid())])
+    net = Sequential(BatchNorm2d(8), *[part for layer in layers for part in (layer, Sigmoid())])
     gradcheck_direction(net, 100 * torch.randn(4, 8, 24, 24))

@@ -306,6 +306,17 @@ def test_a_forward_pass_without_a_backward_pass_leaks_nothing(live_bytes):
     assert live_bytes() == once
 
 
+def test_the_last_pass_is_dropped_before_the_next_begins():
+    watch = Watch()
+    net, x = Sequential(Conv2d(2, 2, 1), watch, Conv2d(2, 2, 1)), torch.randn(1, 2, 3, 3)
+    net.forward(x)
+    assert watch.is_alive()
+    earlier = watch.handed_on
+    watch.is_other_alive = lambda: earlier is not None and earlier() is not None
+    net.forward(x)
+    assert watch.notes == [False]
+
+
 def test_a_pass_that_is_dropped_takes_its_activations_along(live_bytes):
     net, x = every_layer(), torch.randn(2, 3, 8, 8)
     before = live_bytes()
@@ -395,7 +406,16 @@ def test_a_record_taken_twice_is_named():
 # -- the gradient of the input that nobody needs ------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [small_net, every_layer, lambda: Conv2d(3, 2, 3, padding=1)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        small_net,
+        every_layer,
+        lambda: Conv2d(3, 2, 3, padding=1),
+        lambda: Sequential(Sigmoid(), Conv2d(3, 2, 3)),
+        ReLU,
+    ],
+)
 def test_without_the_input_gradient_the_parameters_gradients_are_the_same(make):
     net, x = make(), torch.randn(2, 3, 8, 8)
     gy = torch.randn_like(net.forward(x))
@@ -478,6 +498,20 @@ def test_autograd_on_or_off_changes_nothing_and_no_graph_is_built(enabled):
         net.load_state_dict(net.state_dict())
     assert not torch.equal(net.parameters()[0], before)
     assert net.parameters()[0].is_leaf
+
+
+@pytest.mark.parametrize("module", [Sequential(), Residual(ReLU()), Conv2d(1, 1, 1)])
+def test_the_graph_behind_an_input_is_not_kept(module):
+    leaf = torch.ones(1, 1, 2, 2, requires_grad=True)
+    behind = leaf * 2
+    graph = weakref.ref(behind)
+    y, back = module.pullback(behind)
+    inferred = module.infer(behind)
+    del behind
+    assert graph() is None
+    assert not y.requires_grad
+    assert not inferred.requires_grad
+    assert not back(leaf).requires_grad
 
 
 # -- writing one's own --------------------------------------------------------------------------
@@ -581,6 +615,29 @@ def test_a_state_dict_that_does_not_fit_is_listed_and_nothing_loaded():
         "extra: extra.weight; shape: 2.weight is (4, 3, 2, 3) here and (4, 3, 3, 3) there"
     )
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"weight": torch.ones(1, 1, 1, 1)}, "missing: bias"),
+        (
+            {"weight": torch.ones(1, 1, 1, 1), "bias": torch.ones(1), "gain": torch.ones(1)},
+            "extra: gain",
+        ),
+        (
+            {"weight": torch.ones(1, 1, 1, 1), "bias": torch.ones(())},
+            "shape: bias is (1,) here and () there",
+        ),
+    ],
+)
+def test_a_single_misfit_is_enough(state, message):
+    conv = Conv2d(1, 1, 1)
+    weight = conv.weight.clone()
+    with pytest.raises(StateDictError) as caught:
+        conv.load_state_dict(state)
+    assert str(caught.value) == f"the state dict does not fit this module; {message}"
+    assert torch.equal(conv.weight, weight)
 
 
 # -- moving, switching, copying, showing --------------------------------------------------------
