@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from chainrule import (
@@ -23,6 +23,7 @@ from chainrule import (
     Sequential,
     Sigmoid,
     SkipConcat,
+    TransposeConv2d,
     Upsampling,
 )
 from noise2noise.errors import UserError
@@ -123,7 +124,8 @@ def _leaky(inputs: int, outputs: int) -> Module:
 
 
 def zhao(channels: int = 3, width: int = 48) -> Module:
-    """The network of Zhao, Gao and Sun's report: two strided convolutions, two transposed ones.
+    """Zhao, Gao and Sun's network, and David, Nitu and Raileanu's: two strided convolutions, two
+    transposed ones.
 
     Args:
         channels: of the image, 1 or 3.
@@ -141,30 +143,116 @@ def zhao(channels: int = 3, width: int = 48) -> Module:
     )
 
 
-def mery_skip(channels: int = 3, width: int = 100) -> Module:
+def coldenhoff(channels: int = 3, width: int = 16) -> Module:
+    """Coldenhoff and Sun's network (their listing 3): kernels of 4, transposed convolutions.
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the outer hidden layers; the middle has twice as many.
+    """
+    return Sequential(
+        Conv2d(channels, width, 4, stride=2, padding=1),
+        ReLU(),
+        Conv2d(width, 2 * width, 4, stride=2),
+        ReLU(),
+        TransposeConv2d(2 * width, width, 4, stride=2),
+        ReLU(),
+        TransposeConv2d(width, channels, 4, stride=2, padding=1),
+        Sigmoid(),
+    )
+
+
+def mery(channels: int = 3, width: int = 100) -> Module:
+    """The network of Mery's second mini-project (table 1): 2 x 2 patches down, nearest upsampling.
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the three hidden layers.
+    """
+    return Sequential(
+        Conv2d(channels, width, 2, stride=2),
+        ReLU(),
+        Conv2d(width, width, 2, stride=2),
+        ReLU(),
+        NearestUpsampling(2),
+        Conv2d(width, width, 3, padding=1),
+        ReLU(),
+        NearestUpsampling(2),
+        Conv2d(width, channels, 3, padding=1),
+        Sigmoid(),
+    )
+
+
+def hilsberg(channels: int = 3, width: int = 32) -> Module:
+    """Hilsberg, Pillet and Savioz's network as their table 1 has it: kernels 3, 5, 5, 3.
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the outer hidden layers; the middle has twice as many.
+    """
+    return _hilsberg(channels, width, up_kernel=5)
+
+
+def hilsberg_published(channels: int = 3, width: int = 64) -> Module:
+    """Hilsberg, Pillet and Savioz's network as their published weights have it: kernels 3, 5, 3, 3.
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the outer hidden layers; the middle has twice as many.
+    """
+    return _hilsberg(channels, width, up_kernel=3)
+
+
+def _hilsberg(channels: int, width: int, up_kernel: int) -> Module:
+    return Sequential(
+        Conv2d(channels, width, 3, stride=2, padding=1),
+        ReLU(),
+        Conv2d(width, 2 * width, 5, stride=2, padding=2),
+        ReLU(),
+        NearestUpsampling(2),
+        Conv2d(2 * width, width, up_kernel, padding=up_kernel // 2),
+        ReLU(),
+        NearestUpsampling(2),
+        Conv2d(width, channels, 3, padding=1),
+        Sigmoid(),
+    )
+
+
+class MerySkip(Sequential):
     """The network of Mery's first mini-project: valid convolutions down, transposed ones up.
 
-    One skip connection puts the first activation before the decoder's output.
+    One skip connection puts the first activation before the decoder's output. Its layers have the
+    names of the published weights, without a word for the skip between.
 
     Args:
         channels: of the image, 1 or 3.
         width: channels of the hidden layers.
     """
-    encode_and_decode = {
-        "conv2": Conv2d(width, width, 3),
-        "relu2": ReLU(),
-        "t_conv1": ConvTranspose2d(width, width, 3),
-        "relu3": ReLU(),
-    }
-    return Sequential(
-        {
-            "conv1": Conv2d(channels, width, 3),
-            "relu1": ReLU(),
-            "skip": SkipConcat(Sequential(encode_and_decode)),
-            "t_conv2": ConvTranspose2d(2 * width, channels, 3),
-            "sigmoid": Sigmoid(),
+
+    def __init__(self, channels: int = 3, width: int = 100) -> None:
+        inner = {
+            "conv2": Conv2d(width, width, 3),
+            "relu2": ReLU(),
+            "t_conv1": ConvTranspose2d(width, width, 3),
+            "relu3": ReLU(),
         }
-    )
+        self.skip = SkipConcat(Sequential(inner))
+        super().__init__(
+            {
+                "conv1": Conv2d(channels, width, 3),
+                "relu1": ReLU(),
+                "skip": self.skip,
+                "t_conv2": ConvTranspose2d(2 * width, channels, 3),
+                "sigmoid": Sigmoid(),
+            }
+        )
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        for name, child in super().named_children():
+            if child is self.skip:
+                yield from self.skip.inner.named_children()
+            else:
+                yield name, child
 
 
 class Architecture(NamedTuple):
@@ -192,7 +280,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         reach=lambda sizes: 5 * 2 ** sizes["depth"] - 2,
     ),
     "zhao": Architecture(zhao, multiple=lambda sizes: 4, reach=lambda sizes: 6),
-    "mery-skip": Architecture(mery_skip, multiple=lambda sizes: 1, reach=lambda sizes: 4),
+    "david": Architecture(zhao, multiple=lambda sizes: 4, reach=lambda sizes: 6),
+    "coldenhoff": Architecture(coldenhoff, multiple=lambda sizes: 4, reach=lambda sizes: 9),
+    "mery": Architecture(mery, multiple=lambda sizes: 4, reach=lambda sizes: 6),
+    "mery-skip": Architecture(MerySkip, multiple=lambda sizes: 1, reach=lambda sizes: 4),
+    "hilsberg": Architecture(hilsberg, multiple=lambda sizes: 4, reach=lambda sizes: 13),
+    "hilsberg-published": Architecture(
+        hilsberg_published, multiple=lambda sizes: 4, reach=lambda sizes: 11
+    ),
 }
 
 

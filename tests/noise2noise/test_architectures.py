@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chainrule import Conv2d, Module, gradcheck_direction
+from chainrule import Conv2d, Module, gradcheck_direction, load
 from noise2noise.architectures import ARCHITECTURES, build, sizes_of
+from noise2noise.data import load_pair_file
 from noise2noise.errors import UserError
+from noise2noise.metrics import mean_psnr
 
 # Small versions of every kind, deeper and shallower than the defaults too.
 SMALL = [
@@ -16,7 +18,11 @@ SMALL = [
     ("unet", {"width": 3, "depth": 1}),
     ("unet", {"width": 2, "depth": 3}),
     ("zhao", {"width": 4}),
+    ("coldenhoff", {"width": 4}),
+    ("mery", {"width": 4}),
     ("mery-skip", {"width": 4}),
+    ("hilsberg", {"width": 4}),
+    ("hilsberg-published", {"width": 4}),
 ]
 
 
@@ -63,7 +69,8 @@ def test_a_pixel_has_influence_as_far_as_reach_says_and_no_farther(name, sizes):
     multiple, reach = facts(name, sizes)
     model = alive(build(name, channels=1, **sizes))
     for values in model.parameters():
-        values.abs_()  # so that no ReLU and no sum hides an influence
+        values.abs_()  # so that no ReLU and no sum hides an influence,
+        values /= values[0].sum()  # and no sigmoid is saturated
     side = -(-(2 * reach + 2 * multiple) // multiple) * multiple
     first = reach // multiple * multiple
     x = 0.1 + 0.5 * torch.rand(1, 1, side, side, dtype=torch.float64)
@@ -118,7 +125,7 @@ def test_the_same_seed_makes_the_same_network():
     ("name", "sizes", "words"),
     [
         ("compcat", {}, "there is no architecture 'compcat'; did you mean compact[?]"),
-        ("?", {}, "no architecture '[?]'; choose one of compact, unet, zhao, mery-skip"),
+        ("?", {}, "no architecture '[?]'; choose one of compact, unet, zhao, david, coldenhoff"),
         ("compact", {"widht": 3}, "compact has no size 'widht'; did you mean width[?]"),
         ("zhao", {"depth": 3}, "zhao has no size 'depth'; choose one of channels, width"),
         ("compact", {"width": 0}, "compact: width must be a whole number of at least 1, got 0"),
@@ -197,3 +204,22 @@ def test_unet_has_the_paper_s_convolutions():
         if isinstance(module, Conv2d)
     ]
     assert found == encoder + decoder
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "decibels"),
+    [
+        ("coldenhoff", "coldenhoff", 24.08),
+        ("mery", "mery", 23.66),
+        ("hilsberg-published", "hilsberg", 24.41),
+        ("david", "david", 24.86),
+        ("mery-skip", "mery_skip", 25.73),
+    ],
+)
+def test_published_weights_reach_their_quality(shared, name, file, decibels):
+    """The PSNR that the groups' own code measures on these images with these weights."""
+    model = build(name)
+    load(shared / "data" / "published_weights" / f"{file}.safetensors", model)
+    noisy, clean = load_pair_file(shared / "data" / "ee559" / "val_data.pkl")
+    prediction = model.infer(noisy / 255)
+    assert mean_psnr(prediction, clean / 255) == pytest.approx(decibels, abs=0.02)
