@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,6 +56,25 @@ def default_model(channels: int) -> str:
     return "grey" if channels == 1 else "photo"
 
 
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Put the file's name before what is wrong with its pixels."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def refuse_existing(destination: str | Path, overwrite: bool) -> None:
+    """Say that a file is in the way before work is put into its replacement, not after.
+
+    Raises:
+        UserError: there is something at `destination`, and `overwrite` is false.
+    """
+    if Path(destination).exists() and not overwrite:
+        raise UserError(f"{destination} exists already; choose another name or add --overwrite")
+
+
 def shipped_models() -> list[str]:
     """Names of the models that come with the package."""
     return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
@@ -78,10 +98,16 @@ class Denoiser:
         self._multiple = architecture.multiple(info.sizes)
         reach = architecture.reach(info.sizes)
         self._overlap = -(-reach // self._multiple) * self._multiple
+        # Without strides there may be valid convolutions, which shrink an image by their reach.
+        self._least = self._multiple if self._multiple > 1 else reach + 1
 
     @classmethod
     def load(cls, model: str | Path) -> Denoiser:
         """Load a shipped model by name, or a model file, or a training run's best model.
+
+        Arguments:
+            model: the name of a shipped model, which comes before a file or folder of that name;
+                or the path of a model file or of a run's folder.
 
         Raises:
             UserError: there is no such model, or its file is damaged or of something else.
@@ -92,16 +118,13 @@ class Denoiser:
         except (OSError, ValueError) as error:
             raise UserError(str(error)) from error
         try:
-            name, sizes = metadata["architecture"], json.loads(metadata["sizes"])
-            network = architectures.build(name, **sizes)
-            weights = {key: value for key, value in tensors.items() if "/" not in key}
-            network.load_state_dict(weights)
-        except (KeyError, TypeError, ValueError) as error:
+            network, sizes = _network(tensors, metadata)
+        except (TypeError, ValueError) as error:
             raise UserError(f"{path} is not a model of this package: {error}") from error
         info = ModelInfo(
             name=path.stem if path.parent == WEIGHTS else str(path),
-            architecture=name,
-            sizes=architectures.sizes_of(name, sizes),
+            architecture=metadata["architecture"],
+            sizes=sizes,
             title=metadata.get("title", ""),
             noise=metadata.get("noise", ""),
             parameters=sum(value.numel() for value in network.parameters()),
@@ -124,14 +147,16 @@ class Denoiser:
             track: shows the progress over the tiles.
 
         Returns:
-            Same shape and dtype (float64 becomes float32).
+            Same shape and dtype, in memory of its own; computed in float32.
 
         Raises:
             UserError: floats out of range, a strength outside [0, 1], or a tile that is too small.
             ValueError: another shape or dtype.
         """
-        dtype = np.float32 if image.dtype == np.float64 else image.dtype
-        return from_unit(self.denoise_unit(to_unit(image), strength, tile, track), dtype)
+        clean = self.denoise_unit(to_unit(image), strength, tile, track)
+        if image.dtype == np.float64:
+            return from_unit(clean, np.float32).astype(np.float64)
+        return from_unit(clean, image.dtype)
 
     def denoise_unit(
         self,
@@ -141,8 +166,7 @@ class Denoiser:
         track: Track | None = None,
     ) -> np.ndarray:
         """`denoise` for float32 (C, H, W) on the scale of [0, 1], which noise may leave."""
-        if not 0 <= strength <= 1:
-            raise UserError(f"strength must lie in 0 to 1, got {strength}")
+        self.check(strength, tile)
         side = self._tile_side(tile)
         if self.channels == 1:
             planes = [self._filter(plane[None], side, track) for plane in noisy]
@@ -152,6 +176,16 @@ class Denoiser:
         else:
             clean = self._filter(noisy, side, track)
         return clean if strength == 1 else noisy + np.float32(strength) * (clean - noisy)
+
+    def denoise_image(
+        self,
+        image: Image,
+        strength: float = 1.0,
+        tile: int | None = None,
+        track: Track | None = None,
+    ) -> Image:
+        """`denoise` for an image as a file has it; transparency and metadata are kept."""
+        return replace(image, pixels=self.denoise(image.pixels, strength, tile, track))
 
     def denoise_file(
         self,
@@ -170,28 +204,41 @@ class Denoiser:
         Raises:
             UserError: the file can't be read or written, or its values are out of range.
         """
+        refuse_existing(destination, overwrite)
+        self.check(strength, tile)
         noisy = read_image(source)
-        try:
-            clean = replace(noisy, pixels=self.denoise(noisy.pixels, strength, tile, track))
-        except UserError as error:
-            raise UserError(f"{source}: {error}") from error
+        with naming(source):
+            clean = self.denoise_image(noisy, strength, tile, track)
         write_image(destination, clean, overwrite)
         return noisy, clean
 
+    def check(self, strength: float = 1.0, tile: int | None = None) -> None:
+        """Refuse what no image could be denoised with.
+
+        Raises:
+            UserError: a strength outside [0, 1], or a tile that is too small for this model.
+        """
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength must lie in 0 to 1, got {strength}")
+        if tile is not None and tile < self._least_tile:
+            raise UserError(
+                f"a tile must be at least {self._least_tile} pixels for this model, got {tile}"
+            )
+
     # -- tiles -------------------------------------------------------------------------------------
 
+    @property
+    def _least_tile(self) -> int:
+        return 2 * self._overlap + self._multiple
+
     def _tile_side(self, tile: int | None) -> int:
-        least = 2 * self._overlap + self._multiple
-        if tile is None:
-            return max(TILE, 2 * least) // self._multiple * self._multiple
-        if tile < least:
-            raise UserError(f"a tile must be at least {least} pixels for this model, got {tile}")
-        return tile // self._multiple * self._multiple
+        side = max(TILE, 2 * self._least_tile) if tile is None else tile
+        return side // self._multiple * self._multiple
 
     def _filter(self, noisy: np.ndarray, tile: int, track: Track | None) -> np.ndarray:
         """The network's result for (C, H, W), tile by tile."""
         _, height, width = noisy.shape
-        below, right = -height % self._multiple, -width % self._multiple
+        below, right = self._missing(height), self._missing(width)
         padded = np.pad(noisy, ((0, 0), (0, below), (0, right)), mode="reflect")
         clean = np.empty_like(padded)
         cells = [
@@ -204,6 +251,10 @@ class Denoiser:
             result = self.model.infer(part)[0].numpy()
             clean[:, rows.core, columns.core] = result[:, rows.inner, columns.inner]
         return clean[:, :height, :width]
+
+    def _missing(self, length: int) -> int:
+        """How many pixels the network needs beyond `length`."""
+        return max(self._least, -(-length // self._multiple) * self._multiple) - length
 
 
 @dataclass(frozen=True)
@@ -229,17 +280,43 @@ def _tiles(length: int, tile: int, overlap: int) -> Iterator[_Tile]:
         yield _Tile(slice(first, last), slice(start, stop), slice(start - first, stop - first))
 
 
+def _network(
+    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> tuple[Module, dict[str, int]]:
+    """The network that a model file describes, and all its sizes.
+
+    Raises:
+        TypeError, ValueError: the file describes none, or one of another shape.
+    """
+    for key in ("architecture", "sizes"):
+        if key not in metadata:
+            raise ValueError(f"it doesn't say its {key}")
+    given = json.loads(metadata["sizes"])
+    network = architectures.build(metadata["architecture"], **given)
+    sizes = architectures.sizes_of(metadata["architecture"], given)
+    weights = {name: value for name, value in tensors.items() if "/" not in name}
+    network.load_state_dict(weights)
+    broken = [name for name, value in weights.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"its weight {broken[0]} holds NaN or infinite values")
+    return network, sizes
+
+
 def _find(model: str | Path) -> Path:
+    # Shipped names first: a folder named photo must not hide the model that is used by default.
+    known = shipped_models()
+    if str(model) in known:
+        return WEIGHTS / f"{model}.safetensors"
     path = Path(model)
     if (path / "best.safetensors").is_file():
         return path / "best.safetensors"
     if path.is_dir():
-        raise UserError(f"the folder {path} holds no best.safetensors; has its training begun?")
+        raise UserError(
+            f"the folder {path} holds no best.safetensors, which training writes at the end of its "
+            "first epoch; name a folder of a training run, or a model file"
+        )
     if path.is_file():
         return path
-    if (WEIGHTS / f"{model}.safetensors").is_file():
-        return WEIGHTS / f"{model}.safetensors"
-    known = shipped_models()
     near = difflib.get_close_matches(str(model), known, 1)
     hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}, or a file"
     raise UserError(f"there is no model {str(model)!r}; {hint}")

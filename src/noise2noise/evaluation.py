@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, estimate_sigma
+from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
 from noise2noise.corruptions import parse
 from noise2noise.data import Track, matched
-from noise2noise.denoiser import Denoiser, default_model
+from noise2noise.denoiser import Denoiser, default_model, naming
 from noise2noise.errors import UserError
 from noise2noise.images import list_images, read_image, to_unit
-from noise2noise.metrics import psnr, ssim
+from noise2noise.metrics import SSIM_WINDOW, psnr, ssim
 
 Method = Callable[[np.ndarray], np.ndarray]
 """Maps a noisy float32 (C, H, W) to a clean one."""
@@ -56,7 +57,7 @@ def corrupted(folder: Path, spec: str, seed: int) -> TestSet:
 
     def reader(index: int, path: Path) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         def read() -> tuple[np.ndarray, np.ndarray]:
-            image = to_unit(read_image(path))
+            image = read_unit(path, least=noise.scale * SSIM_WINDOW)
             rng = np.random.default_rng((seed, index))
             return noise.draw(image, rng), noise.clean(image)
 
@@ -75,7 +76,7 @@ def recorded(clean: Path, noisy: Path) -> TestSet:
 
     def reader(noisy_path: Path, clean_path: Path) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         def read() -> tuple[np.ndarray, np.ndarray]:
-            first, second = to_unit(read_image(noisy_path)), to_unit(read_image(clean_path))
+            first, second = (read_unit(path, SSIM_WINDOW) for path in (noisy_path, clean_path))
             if first.shape != second.shape:
                 raise UserError(
                     f"{noisy_path} is {_size(first)} and {clean_path} {_size(second)}; "
@@ -90,24 +91,69 @@ def recorded(clean: Path, noisy: Path) -> TestSet:
     )
 
 
-def non_local_means(noisy: np.ndarray) -> np.ndarray:
-    """scikit-image's non-local means (Buades et al. 2005), with the settings its documentation
-    recommends: the noise estimated from the image, patches of 5, a search radius of 6, h = 0.8
-    sigma.
+def read_unit(path: Path, least: int = 1) -> np.ndarray:
+    """The image at `path` as `to_unit` has it: float32 (C, H, W).
+
+    Raises:
+        UserError: it can't be read, its floats are out of range, or a side is below `least` pixels.
     """
-    image = noisy.transpose(1, 2, 0)
-    sigma = float(np.mean(estimate_sigma(image, channel_axis=-1)))
+    image = read_image(path)
+    with naming(path):
+        unit = to_unit(image)
+    _, height, width = unit.shape
+    if min(height, width) < least:
+        raise UserError(
+            f"{path} is {width} x {height}; at least {least} x {least} pixels are needed"
+        )
+    return unit
+
+
+# The high-pass filter of Daubechies' wavelet with two vanishing moments.
+_WAVELET = np.array([1 - 3**0.5, 3**0.5 - 3, 3 + 3**0.5, -1 - 3**0.5]) / 2**2.5
+
+
+def noise_level(image: np.ndarray) -> float:
+    """Standard deviation of the noise, estimated from the finest diagonal wavelet coefficients d:
+    `median(|d|) / 0.6745` (Donoho and Johnstone 1994), zeros left out, the mean over channels.
+
+    The same as `skimage.restoration.estimate_sigma` but for coefficients at the edge; that one
+    needs a package that scikit-image doesn't bring along.
+
+    Arguments:
+        image: (C, H, W), H and W at least 4.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(image, (4, 4), (1, 2))[:, ::2, ::2]
+    details = np.abs(np.einsum("chwij,i,j->chw", windows, _WAVELET, _WAVELET))
+    medians = [np.median(d[d > 0]) if d.any() else 0.0 for d in details]
+    return float(np.mean(medians)) / 0.6745
+
+
+def non_local_means(noisy: np.ndarray) -> np.ndarray:
+    """scikit-image's non-local means (Buades et al. 2005), with the settings of its documentation's
+    example for the fast algorithm with known noise: patches of 5, a search radius of 6, h = 0.6
+    sigma; sigma is estimated from the image.
+    """
+    sigma = noise_level(noisy)
+    if sigma == 0:
+        return noisy
     clean = denoise_nl_means(
-        image, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, channel_axis=-1
+        noisy.transpose(1, 2, 0),
+        patch_size=5,
+        patch_distance=6,
+        h=0.6 * sigma,
+        sigma=sigma,
+        channel_axis=-1,
     )
-    return clean.transpose(2, 0, 1)
+    return np.atleast_3d(clean).transpose(2, 0, 1)
 
 
 def total_variation(noisy: np.ndarray) -> np.ndarray:
     """scikit-image's total variation (Chambolle 2004), weighted by the noise it estimates."""
-    image = noisy.transpose(1, 2, 0)
-    sigma = float(np.mean(estimate_sigma(image, channel_axis=-1)))
-    return denoise_tv_chambolle(image, weight=sigma, channel_axis=-1).transpose(2, 0, 1)
+    sigma = noise_level(noisy)
+    if sigma == 0:
+        return noisy
+    clean = denoise_tv_chambolle(noisy.transpose(1, 2, 0), weight=sigma, channel_axis=-1)
+    return clean.transpose(2, 0, 1)
 
 
 METHODS: dict[str, Method] = {
@@ -131,42 +177,33 @@ def evaluate_all(
     Raises:
         UserError: a model or method is unknown, or an image can't be used.
     """
-    methods: dict[str, Method] = {"noisy": lambda noisy: noisy}
-    for name in models:
-        methods[name] = Denoiser.load(name).denoise_unit
-    if not models:
-        methods["shipped model"] = _shipped()
+    methods: list[tuple[str, Method]] = [
+        (name, Denoiser.load(name).denoise_unit) for name in models
+    ] or [("shipped model", _shipped())]
     for name in against:
         if name not in METHODS:
             raise UserError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
-        methods[name] = METHODS[name]
-    scores: dict[str, list[tuple[float, float, float]]] = {name: [] for name in methods}
+        methods.append((name, METHODS[name]))
+    unchanged: list[tuple[float, float, float]] = []
+    scores: list[list[tuple[float, float, float]]] = [[] for _ in methods]
     for noisy, clean in track(images, "Evaluating", len(images)):
-        for name, method in methods.items():
-            scores[name].append(_score(method, noisy, clean, rounded=name != "noisy"))
-    return [_mean(name, values) for name, values in scores.items()]
+        unchanged.append((psnr(noisy, clean), ssim(noisy, clean), 0.0))
+        for (_, method), values in zip(methods, scores, strict=True):
+            values.append(_score(method, noisy, clean))
+    rows = zip(("noisy", *(name for name, _ in methods)), (unchanged, *scores), strict=True)
+    return [_mean(name, values) for name, values in rows]
 
 
 def _shipped() -> Method:
-    loaded: dict[str, Denoiser] = {}
-
-    def denoise(noisy: np.ndarray) -> np.ndarray:
-        name = default_model(len(noisy))
-        if name not in loaded:
-            loaded[name] = Denoiser.load(name)
-        return loaded[name].denoise_unit(noisy)
-
-    return denoise
+    load = functools.cache(Denoiser.load)
+    return lambda noisy: load(default_model(len(noisy))).denoise_unit(noisy)
 
 
-def _score(
-    method: Method, noisy: np.ndarray, clean: np.ndarray, rounded: bool
-) -> tuple[float, float, float]:
+def _score(method: Method, noisy: np.ndarray, clean: np.ndarray) -> tuple[float, float, float]:
     started = time.perf_counter()
     result = method(noisy)
     seconds = time.perf_counter() - started
-    if rounded:
-        result = np.rint(np.clip(result, 0, 1) * 255) / 255
+    result = np.rint(np.clip(result, 0, 1) * 255) / 255
     return psnr(result, clean), ssim(result, clean), seconds
 
 

@@ -1,11 +1,13 @@
 """The command line, one file per command. `main` is where every error becomes a sentence."""
 
+import importlib.metadata
 import sys
+from typing import Annotated
 
 import typer
 
 from noise2noise.cli import demo, denoise, evaluate, make_pairs, models, train
-from noise2noise.cli.common import messages
+from noise2noise.cli.common import print_error
 from noise2noise.errors import UserError
 from noise2noise.training import DivergedError
 
@@ -22,6 +24,23 @@ for command in (denoise, train, evaluate, make_pairs, models, demo):
     command.register(app)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"noise2noise {importlib.metadata.version('noise2noise')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None: ...
+
+
 def main() -> None:
     """Run the command that the arguments name.
 
@@ -33,10 +52,10 @@ def main() -> None:
         _fail(error, 2)
     except DivergedError as error:
         _fail(error, 1)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
+    except OSError as error:  # the disk is full, a folder is closed: no fault of the program
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
 
 
 def _fail(error: object, status: int) -> None:
-    messages.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    print_error(error)
     sys.exit(status)

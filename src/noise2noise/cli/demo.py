@@ -7,7 +7,7 @@ import numpy as np
 import skimage.data
 import typer
 
-from noise2noise.cli.common import OVERWRITE_OPTION, examples, messages, results
+from noise2noise.cli.common import OVERWRITE_OPTION, examples, messages, print_error
 from noise2noise.corruptions import parse
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
@@ -52,12 +52,7 @@ def demo(
         overwrite=overwrite,
         zoom=(90, 120, 96),
     )
-    results.print(
-        f"before  {before}\nafter   {after}\npicture {picture}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    print(f"before  {before}\nafter   {after}\npicture {picture}")
 
 
 def _train(out: Path) -> Trainer:
@@ -68,7 +63,8 @@ def _train(out: Path) -> Trainer:
     try:
         trainer.fit()
     except TrainingStopped:
-        raise UserError("stopped before the network was trained; run the demo again") from None
+        print_error("stopped before the network was trained; start again with --overwrite")
+        raise typer.Exit(130) from None
     return trainer
 
 

@@ -1,6 +1,8 @@
 """`noise2noise denoise`: clean up image files."""
 
+import functools
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +12,13 @@ from noise2noise.cli.common import (
     JSON_OPTION,
     OVERWRITE_OPTION,
     examples,
-    messages,
+    print_error,
     print_json,
-    results,
     track,
 )
-from noise2noise.denoiser import Denoiser, default_model
+from noise2noise.denoiser import Denoiser, default_model, naming, refuse_existing
 from noise2noise.errors import UserError
-from noise2noise.images import SUFFIXES, list_images, read_image
+from noise2noise.images import SUFFIXES, Image, list_images, read_image, write_image
 
 
 def register(app: typer.Typer) -> None:
@@ -67,74 +68,105 @@ def denoise(
     Size, bit depth, transparency and metadata stay as they are. An image that can't be used is
     skipped and reported, and the exit status is then 2.
     """
-    jobs = _destinations(_files(images), output)
-    loaded: dict[str, Denoiser] = {}
-    done, failures = [], 0
-    for source, destination in jobs:
+    jobs = _jobs(images, output)
+    load = functools.cache(Denoiser.load)
+    # What is wrong with the options is said once, not of each image.
+    load(model or default_model(channels=3)).check(strength, tile)
+    if output is not None and output != jobs[0][1]:
+        _make_folder(output)
+    over_images, over_tiles = (track, None) if len(jobs) > 1 else (_untracked, track)
+    done = []
+    for source, destination in over_images(jobs, "Denoising", len(jobs)):
+        started = time.perf_counter()
         try:
-            done.append(_denoise_one(source, destination, model, loaded, strength, tile, overwrite))
+            refuse_existing(destination, overwrite)
+            noisy = read_image(source)
+            name = model or default_model(1 if noisy.pixels.ndim == 2 else 3)
+            with naming(source):
+                clean = load(name).denoise_image(noisy, strength, tile, over_tiles)
+            write_image(destination, clean, overwrite)
         except UserError as error:
-            failures += 1
-            messages.print(
-                f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-            )
+            print_error(error)
             continue
+        seconds = time.perf_counter() - started
+        done.append(_record(source, destination, name, clean, seconds))
         if not as_json:
-            results.print(
-                f"{source} -> {destination}  ({done[-1]['seconds']:.1f} s)",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            print(f"{source} -> {destination}  ({seconds:.1f} s)")
     if as_json:
         print_json(done)
-    if failures:
+    if len(done) < len(jobs):
         raise typer.Exit(2)
 
 
-def _denoise_one(
-    source: Path,
-    destination: Path,
-    model: str | None,
-    loaded: dict[str, Denoiser],
-    strength: float,
-    tile: int | None,
-    overwrite: bool,
+def _untracked(items: Iterable, description: str, total: int) -> Iterable:
+    return items
+
+
+def _record(
+    source: Path, destination: Path, model: str, clean: Image, seconds: float
 ) -> dict[str, object]:
-    started = time.perf_counter()
-    name = model or default_model(1 if read_image(source).pixels.ndim == 2 else 3)
-    if name not in loaded:
-        loaded[name] = Denoiser.load(name)
-    _, clean = loaded[name].denoise_file(source, destination, overwrite, strength, tile, track)
     height, width = clean.pixels.shape[:2]
     return {
         "input": str(source),
         "output": str(destination),
-        "model": name,
+        "model": model,
         "width": width,
         "height": height,
-        "seconds": round(time.perf_counter() - started, 3),
+        "seconds": round(seconds, 3),
     }
 
 
-def _files(images: list[Path]) -> list[Path]:
-    return [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
+def _jobs(images: list[Path], output: Path | None) -> list[tuple[Path, Path]]:
+    """What to read and where to write it: no two to one place, and none onto an input."""
+    sources = list(dict.fromkeys(file for path in images for file in _files(path, output)))
+    jobs = _destinations(sources, output)
+    inputs = {source.resolve(): source for source in sources}
+    taken: dict[Path, Path] = {}
+    for source, destination in jobs:
+        place = destination.resolve()
+        if place in inputs:
+            raise UserError(
+                f"the result of {source} would replace {inputs[place]}, which is to be denoised; "
+                "choose another output"
+            )
+        if place in taken:
+            raise UserError(
+                f"{taken[place]} and {source} would both be written to {destination}; "
+                "denoise them separately"
+            )
+        taken[place] = source
+    return jobs
+
+
+def _files(path: Path, output: Path | None) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = list_images(path)
+    if output is not None:
+        return files
+    # The results of an earlier call lie beside their originals; they are no new images.
+    results_of_others = {_beside(file) for file in files}
+    return [file for file in files if file not in results_of_others]
+
+
+def _beside(source: Path) -> Path:
+    return source.with_stem(f"{source.stem}_denoised")
 
 
 def _destinations(sources: list[Path], output: Path | None) -> list[tuple[Path, Path]]:
     if output is None:
-        jobs = [(path, path.with_stem(f"{path.stem}_denoised")) for path in sources]
-    elif output.suffix.lower() in SUFFIXES and not output.is_dir():
-        if len(sources) > 1:
-            raise UserError(
-                f"{output} is one file, but there are {len(sources)} images; name a folder"
-            )
-        jobs = [(path, output) for path in sources]
-    else:
-        _make_folder(output)
-        jobs = [(path, output / path.name) for path in sources]
-    _check_distinct(jobs)
-    return jobs
+        return [(path, _beside(path)) for path in sources]
+    single, writable = len(sources) == 1, output.suffix.lower() in SUFFIXES
+    if output.is_dir() or not (writable or (single and output.suffix)):
+        return [(path, output / path.name) for path in sources]
+    if not single:
+        raise UserError(f"{output} is one file, but there are {len(sources)} images; name a folder")
+    if not writable:
+        raise UserError(
+            f"{output} ends in no image format that can be written; end it in one of "
+            f"{', '.join(sorted(SUFFIXES))}, or make a folder of that name first"
+        )
+    return [(sources[0], output)]
 
 
 def _make_folder(folder: Path) -> None:
@@ -142,18 +174,3 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the folder {folder} can't be made: {error.strerror or error}") from error
-
-
-def _check_distinct(jobs: list[tuple[Path, Path]]) -> None:
-    taken: dict[Path, Path] = {}
-    for source, destination in jobs:
-        if destination in taken:
-            raise UserError(
-                f"{taken[destination]} and {source} would both be written to {destination}; "
-                "denoise them separately"
-            )
-        if destination.resolve() == source.resolve():
-            raise UserError(
-                f"the result would replace {source} itself; choose another output folder"
-            )
-        taken[destination] = source

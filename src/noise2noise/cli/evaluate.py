@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,9 @@ def evaluate(
     images = _images(clean, corruption, noisy, seed)
     rows = evaluate_all(images, model or [], against or [], track)
     if as_json:
+        for row in rows:
+            if row["psnr"] == math.inf:  # no difference at all; JSON has no infinity
+                row["psnr"] = None
         print_json(rows)
         return
     table = Table("method", "PSNR dB", "SSIM", "s / image", box=None)
@@ -62,7 +66,8 @@ def evaluate(
             str(row["method"]), f"{row['psnr']:.2f}", f"{row['ssim']:.4f}", f"{row['seconds']:.2f}"
         )
     results.print(table)
-    results.print(f"{len(images)} images, {images.describe()}", highlight=False, markup=False)
+    count = f"{len(images)} image{'' if len(images) == 1 else 's'}"
+    print(f"{count}, {images.describe()}")
 
 
 def _images(clean: Path, corruption: str | None, noisy: Path | None, seed: int) -> TestSet:

@@ -9,10 +9,15 @@ import torch
 import typer
 
 from chainrule.serialization import replacing
-from noise2noise.cli.common import OVERWRITE_OPTION, examples, messages, track
-from noise2noise.corruptions import Corruption, describe, parse
+from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples, messages, track
+from noise2noise.corruptions import Corruption, parse
+from noise2noise.denoiser import refuse_existing
 from noise2noise.errors import UserError
-from noise2noise.images import Image, from_unit, list_images, read_image, to_unit, write_image
+from noise2noise.evaluation import read_unit
+from noise2noise.images import Image, from_unit, list_images, write_image
+
+PAIR_FILES = (".pkl", ".pth", ".pt")
+"""Endings of a file of two tensors."""
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +29,7 @@ def register(app: typer.Typer) -> None:
             "noise2noise make-pairs photos/ --corruption subpixel:6 --out train_data.pkl "
             "--count 50000 --size 32",
         )
-        + "\n\n**Corruptions**\n\n"
-        + "\n\n".join(describe().splitlines()),
+        + corruptions(),
     )(make_pairs)
 
 
@@ -36,7 +40,7 @@ def make_pairs(
         Path,
         typer.Option(
             help="A folder, which gets a/, b/ and clean/ of 32-bit float TIFF files; "
-            "or a .pkl file of two uint8 tensors."
+            "or a .pkl, .pth or .pt file of two uint8 tensors."
         ),
     ],
     count: Annotated[
@@ -44,8 +48,9 @@ def make_pairs(
         typer.Option(help="Pairs to make; by default one of each photograph.", min=1),
     ] = None,
     size: Annotated[
-        int, typer.Option(help="For a .pkl: side of the images, in pixels.", min=1)
-    ] = 32,
+        int | None,
+        typer.Option(help="For a .pkl: side of the images, in pixels; 32 by default.", min=1),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Makes the draws repeatable.", min=0)] = 0,
     overwrite: Annotated[bool, OVERWRITE_OPTION] = False,
 ) -> None:
@@ -57,11 +62,13 @@ def make_pairs(
     """
     noise, paths = parse(corruption), list_images(photos)
     jobs = [(index, paths[index % len(paths)]) for index in range(count or len(paths))]
-    if out.suffix == ".pkl":
-        _write_tensors(jobs, noise, size, seed, out, overwrite)
+    if out.suffix.lower() in PAIR_FILES:
+        _write_tensors(jobs, noise, size or 32, seed, out, overwrite)
+    elif size is not None:
+        raise UserError(f"--size {size} is for a .pkl file; images in folders keep their size")
     else:
         _write_folders(jobs, noise, seed, out, overwrite)
-    messages.print(f"{len(jobs)} pairs in {out}", markup=False, highlight=False, soft_wrap=True)
+    messages.print(f"{len(jobs)} pair{'' if len(jobs) == 1 else 's'} in {out}")
 
 
 def _write_folders(
@@ -70,18 +77,30 @@ def _write_folders(
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise UserError(f"{out} is not empty; choose another folder or add --overwrite")
     photos = len({path for _, path in jobs})
+    _refuse_same_names([path for _, path in jobs[:photos]])
     for name in ("a", "b", "clean"):
         try:
             (out / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"the folder {out / name} can't be made: {error.strerror}") from error
     for index, path in track(jobs, "Making pairs", len(jobs)):
-        photo = to_unit(read_image(path))
+        photo = read_unit(path, least=noise.scale)
         first, second = noise.pair(photo, np.random.default_rng((seed, index)))
         stem = path.stem if len(jobs) <= photos else f"{path.stem}_{index // photos:05d}"
         for folder, image in (("a", first), ("b", second), ("clean", noise.clean(photo))):
             pixels = from_unit(image, np.float32)
             write_image(out / folder / f"{stem}.tif", Image(pixels), overwrite)
+
+
+def _refuse_same_names(paths: list[Path]) -> None:
+    by_name: dict[str, Path] = {}
+    for path in paths:
+        other = by_name.setdefault(path.stem, path)
+        if other != path:
+            raise UserError(
+                f"{other} and {path.name} have the same name but for the ending, so their pairs "
+                "would too; rename one"
+            )
 
 
 def _write_tensors(
@@ -92,8 +111,17 @@ def _write_tensors(
     out: Path,
     overwrite: bool,
 ) -> None:
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists already; choose another name or add --overwrite")
+    refuse_existing(out, overwrite)
+    try:
+        with replacing(out, overwrite) as temporary:
+            torch.save(_draw_tensors(jobs, noise, size, seed), temporary)
+    except OSError as error:
+        raise UserError(f"{out} could not be written: {error.strerror or error}") from error
+
+
+def _draw_tensors(
+    jobs: list[tuple[int, Path]], noise: Corruption, size: int, seed: int
+) -> tuple[torch.Tensor, ...]:
     sides = np.empty((2, len(jobs), 3, size, size), np.uint8)
     squares: dict[Path, np.ndarray] = {}
     for index, path in track(jobs, "Making pairs", len(jobs)):
@@ -102,22 +130,14 @@ def _write_tensors(
         clean = np.float32(squares[path]) / 255
         pair = noise.pair(clean, np.random.default_rng((seed, index)))
         sides[:, index] = np.rint(np.clip(np.stack(pair), 0, 1) * 255)
-    try:
-        with replacing(out, overwrite) as temporary:
-            torch.save(tuple(torch.from_numpy(side) for side in sides), temporary)
-    except OSError as error:
-        raise UserError(f"{out} could not be written: {error.strerror or error}") from error
+    return tuple(torch.from_numpy(side) for side in sides)
 
 
 def _square(path: Path, side: int) -> np.ndarray:
     """The centre square of a photograph, averaged over areas to uint8 (3, side, side)."""
-    pixels = from_unit(to_unit(read_image(path)), np.uint8)
+    pixels = from_unit(read_unit(path, least=side), np.uint8)
     height, width = pixels.shape[:2]
     short = min(height, width)
-    if short < side:
-        raise UserError(
-            f"{path} is {width} x {height}; {side} pixels are needed on the shorter side"
-        )
     top, left = (height - short) // 2, (width - short) // 2
     square = PIL.Image.fromarray(pixels[top : top + short, left : left + short]).convert("RGB")
     small = square.resize((side, side), PIL.Image.Resampling.BOX)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from chainrule import summary
-from noise2noise.cli.common import OVERWRITE_OPTION, examples, messages
-from noise2noise.corruptions import describe
+from noise2noise.architectures import ARCHITECTURES
+from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples, messages
 from noise2noise.errors import UserError
 from noise2noise.training import Trainer, TrainingConfig, TrainingStopped, configure, stored_config
 
@@ -19,13 +19,13 @@ def register(app: typer.Typer) -> None:
         "train",
         epilog=examples(
             "noise2noise train --pairs shots_a/ shots_b/ --out runs/microscope",
-            "noise2noise train --pairs-file train_data.pkl --crop 32 --out runs/course",
+            "noise2noise train --pairs-file train_data.pkl --validation val_data.pkl --crop 32 "
+            "--out runs/course",
             "noise2noise train --photos photos/ --corruption gaussian:0-50 --out runs/photos",
             "noise2noise train --generated 500 --corruption poisson:30 --out runs/poisson",
             "noise2noise train --out runs/microscope --resume",
         )
-        + "\n\n**Corruptions**\n\n"
-        + "\n\n".join(describe().splitlines()),
+        + corruptions(),
     )(train)
 
 
@@ -62,7 +62,7 @@ def train(
     ] = None,
     crop: Annotated[int, typer.Option(help="Side of the crops, in pixels.")] = _DEFAULTS.crop,
     architecture: Annotated[
-        str, typer.Option(help="compact, unet, zhao or mery-skip.")
+        str, typer.Option(help=f"{', '.join(ARCHITECTURES)}.")
     ] = _DEFAULTS.architecture,
     size: Annotated[
         list[str] | None,
@@ -102,10 +102,7 @@ def train(
     Ctrl-C saves; --resume goes on as if nothing had happened, to the bit.
     """
     given = _given(context)
-    if resume:
-        config = _stored(out, given, overwrite)
-    else:
-        config = _new(out, given, overwrite)
+    config = (_stored if resume else _new)(out, given, overwrite)
     trainer = Trainer(config, out, messages)
     if resume:
         trainer.resume()
@@ -171,10 +168,9 @@ def _stored(out: Path, given: dict[str, Any], overwrite: bool) -> TrainingConfig
 def _new(out: Path, given: dict[str, Any], overwrite: bool) -> TrainingConfig:
     sources = [option for name, option in _SOURCES.items() if name in given]
     if len(sources) != 1:
-        met = " and ".join(sources) or "none of them"
         raise UserError(
-            f"training learns from one of {', '.join(_SOURCES.values())}, and {met} was given; "
-            "give exactly one"
+            f"give one of {', '.join(_SOURCES.values())} to learn from, "
+            f"got {' and '.join(sources) or 'none'}"
         )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; name a folder for the run")
