@@ -439,8 +439,7 @@ class Trainer:
     def _save(self) -> None:
         momenta = {_OPTIMIZER + name: value for name, value in self.optimizer.state_dict().items()}
         tensors = {**self.model.state_dict(), **momenta}
-        if not all(bool(value.isfinite().all()) for value in tensors.values()):
-            raise self._divergence("a weight or its average gradient")
+        self._check_finite(tensors)
         metadata = {
             **self._model_metadata(),
             "config": self.config.model_dump_json(),
@@ -452,9 +451,14 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def _save_model(self) -> None:
-        metadata = self._model_metadata()
+        weights = self.model.state_dict()
+        self._check_finite(weights)
         with _refusal_explained(self.best):
-            save_tensors(self.best, self.model.state_dict(), metadata, overwrite=True)
+            save_tensors(self.best, weights, self._model_metadata(), overwrite=True)
+
+    def _check_finite(self, tensors: dict[str, Tensor]) -> None:
+        if not all(bool(value.isfinite().all()) for value in tensors.values()):
+            raise self._divergence("a weight or its average gradient")
 
     def _model_metadata(self) -> dict[str, str]:
         return {

@@ -122,7 +122,8 @@ def live_bytes() -> Callable[[], int]:
 
     def count() -> int:
         tensors = [thing for thing in gc.get_objects() if type(thing) is Tensor]
-        storages = [value.untyped_storage() for value in tensors if value.device.type == "cpu"]
+        dense = [value for value in tensors if value.layout == torch.strided]
+        storages = [value.untyped_storage() for value in dense if value.device.type == "cpu"]
         return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
     gc.collect()
