@@ -16,7 +16,7 @@ help:
 	@echo "The first three install what they need into $(VENV). Another Python: make test PYTHON=python3.12"
 
 demo: $(INSTALLED)
-	$(BIN)/noise2noise demo
+	$(BIN)/noise2noise demo --overwrite
 
 # One thread for each of the two workers: tensors in tests are too small to share.
 test: $(INSTALLED)
