@@ -30,6 +30,10 @@ WEIGHTS = Path(__file__).parent / "weights"
 TILE = 512
 """Side of a tile in pixels, overlap included; larger where the network reaches far."""
 
+SMALLEST = 16
+"""Images are extended to at least so many pixels: some networks convolve without padding, and would
+have nothing left of a smaller one."""
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -98,8 +102,6 @@ class Denoiser:
         self._multiple = architecture.multiple(info.sizes)
         reach = architecture.reach(info.sizes)
         self._overlap = -(-reach // self._multiple) * self._multiple
-        # Without strides there may be valid convolutions, which shrink an image by their reach.
-        self._least = self._multiple if self._multiple > 1 else reach + 1
 
     @classmethod
     def load(cls, model: str | Path) -> Denoiser:
@@ -254,7 +256,7 @@ class Denoiser:
 
     def _missing(self, length: int) -> int:
         """How many pixels the network needs beyond `length`."""
-        return max(self._least, -(-length // self._multiple) * self._multiple) - length
+        return -(-max(length, SMALLEST) // self._multiple) * self._multiple - length
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,423 @@
+"""The Denoiser: what goes in comes out denoised and otherwise unchanged, whatever its size."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainrule import TapeError
+from chainrule.serialization import load_tensors, save_tensors
+from noise2noise import architectures, denoiser
+from noise2noise.corruptions import parse
+from noise2noise.denoiser import Denoiser, ModelInfo, default_model, shipped_models
+from noise2noise.errors import UserError
+from noise2noise.images import Image, read_image, to_unit, write_image
+from noise2noise.metrics import psnr
+
+NETWORKS = [
+    ("compact", {"width": 8}),
+    ("compact", {"width": 8, "depth": 0}),
+    ("compact", {"width": 4, "depth": 2, "channels": 1}),
+    ("unet", {"width": 4, "depth": 2}),
+    *(
+        (name, {"width": 4})
+        for name in architectures.ARCHITECTURES
+        if name not in ("compact", "unet")
+    ),
+]
+IDS = [f"{name}-{sizes}" for name, sizes in NETWORKS]
+DTYPES = ["uint8", "uint16", "float32", "float64"]
+
+
+def denoiser_of(architecture: str = "compact", **sizes: int) -> Denoiser:
+    """An untrained network in which every weight does something."""
+    network = architectures.build(architecture, **sizes)
+    for weight in network.parameters():
+        weight += 0.05 * torch.randn(weight.shape)
+    complete = architectures.sizes_of(architecture, sizes)
+    return Denoiser(network, ModelInfo("test", architecture, complete, "", "", 0))
+
+
+def noise(*shape: int, dtype: str = "uint8") -> np.ndarray:
+    rng = np.random.default_rng(shape)
+    if np.dtype(dtype).kind == "f":
+        return rng.random(shape).astype(dtype)
+    return rng.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[int, Denoiser]:
+    torch.manual_seed(0)
+    return {channels: denoiser_of(width=4, channels=channels) for channels in (1, 3)}
+
+
+# Any image.
+
+
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    colour=st.booleans(),
+    dtype=st.sampled_from(DTYPES),
+    channels=st.sampled_from([1, 3]),
+)
+def test_what_comes_out_has_the_shape_and_dtype_of_what_went_in(
+    small, height, width, colour, dtype, channels
+):
+    image = noise(height, width, *(3,) * colour, dtype=dtype)
+    before = image.copy()
+    clean = small[channels].denoise(image)
+    assert (clean.shape, clean.dtype) == (image.shape, image.dtype)
+    assert np.isfinite(clean).all()
+    assert not np.shares_memory(clean, image)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize(("architecture", "sizes"), NETWORKS, ids=IDS)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 17), (9, 1), (2, 3), (31, 37)])
+def test_every_network_takes_every_size(architecture, sizes, shape):
+    clean = denoiser_of(architecture, **sizes).denoise(noise(*shape, 3))
+    assert clean.shape == (*shape, 3)
+
+
+def test_dtypes_differ_in_nothing_but_their_steps(small):
+    eight_bits = noise(20, 24, 3)
+    clean = small[3].denoise(eight_bits).astype(int)
+    sixteen = small[3].denoise(eight_bits.astype(np.uint16) * 257) / 257
+    for dtype in ("float32", "float64"):
+        floats = small[3].denoise((eight_bits / 255).astype(dtype)).clip(0, 1) * 255
+        np.testing.assert_allclose(floats, clean, atol=0.501)
+        np.testing.assert_allclose(floats, sixteen, atol=0.003)
+
+
+def test_a_grey_model_takes_each_channel_of_a_colour_image_for_itself(small):
+    image = noise(12, 20, 3)
+    clean = small[1].denoise(image)
+    for channel in range(3):
+        alone = small[1].denoise(np.ascontiguousarray(image[..., channel]))
+        np.testing.assert_array_equal(clean[..., channel], alone)
+
+
+def test_a_colour_model_takes_a_grey_image_for_a_colourless_one(small):
+    image = noise(12, 20, dtype="float32")
+    colourless = small[3].denoise(np.dstack([image] * 3))
+    np.testing.assert_allclose(small[3].denoise(image), colourless.mean(-1), atol=1e-6)
+
+
+# Tiles.
+
+
+@pytest.mark.parametrize(("architecture", "sizes"), NETWORKS, ids=IDS)
+def test_tiles_change_nothing(architecture, sizes):
+    model = denoiser_of(architecture, **sizes)
+    least = smallest_tile(model)
+    noisy = to_unit(noise(least + 21, least + 35, *(3,) * (model.channels == 3)))
+    whole = model.denoise_unit(noisy, tile=512)
+    for tile in (least + 8, least + 17):
+        tiled = model.denoise_unit(noisy, tile=tile)
+        assert np.abs(tiled - whole).max() < 1e-5
+
+
+def smallest_tile(model: Denoiser) -> int:
+    """The least size that is not refused."""
+    with pytest.raises(UserError, match=r"a tile must be at least (\d+) pixels") as refusal:
+        model.check(tile=1)
+    least = int(str(refusal.value).split("at least ")[1].split()[0])
+    model.check(tile=least)
+    with pytest.raises(UserError, match=f"got {least - 1}"):
+        model.check(tile=least - 1)
+    return least
+
+
+@pytest.mark.parametrize("shape", [(20, 300), (300, 20), (68, 136)])
+def test_tiles_along_one_side_change_nothing(small, shape):
+    noisy = to_unit(noise(*shape, 3))
+    tiled = small[3].denoise_unit(noisy, tile=68)
+    assert np.abs(tiled - small[3].denoise_unit(noisy, tile=512)).max() < 1e-5
+
+
+def test_a_large_image_is_worked_on_in_tiles_without_asking():
+    model, sizes = denoiser_of(width=4), []
+    infer = model.model.infer
+
+    def watched(*inputs: torch.Tensor) -> torch.Tensor:
+        sizes.extend(inputs[0].shape[2:])
+        return infer(*inputs)
+
+    model.model.infer = watched
+    model.denoise(noise(40, 2000, 3))
+    assert max(sizes) == denoiser.TILE
+
+
+def test_progress_is_told_of_every_tile(small):
+    told: list[tuple[str, int]] = []
+
+    def track(items, description, total):
+        for item in items:
+            told.append((description, total))
+            yield item
+
+    small[3].denoise(noise(70, 90, 3), tile=68, track=track)
+    assert len(told) == told[0][1] > 1
+    assert {description for description, _ in told} == {"Denoising"}
+
+
+# Strength.
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("colour", [False, True])
+def test_strength_goes_from_the_image_to_the_networks_result(small, dtype, colour):
+    image = noise(14, 18, *(3,) * colour, dtype=dtype)
+    none, half, full = (small[3].denoise(image, strength=s) for s in (0, 0.5, 1))
+    if dtype != "float64":  # which has more digits than are computed with
+        np.testing.assert_array_equal(none, image)
+    np.testing.assert_allclose(none, image, rtol=1e-6)
+    np.testing.assert_array_equal(full, small[3].denoise(image))
+    assert not np.array_equal(full, image)
+    if np.dtype(dtype).kind == "f":
+        np.testing.assert_allclose(half, (image + full) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan"), float("inf")])
+def test_other_strengths_are_refused(small, strength):
+    with pytest.raises(UserError, match=f"strength must lie in 0 to 1, got {strength}"):
+        small[3].denoise(noise(4, 4), strength=strength)
+
+
+@pytest.mark.parametrize("tile", [-5, 0, 67])
+def test_tiles_that_leave_nothing_between_their_edges_are_refused(small, tile):
+    with pytest.raises(UserError, match=f"a tile must be at least 68 pixels .* got {tile}"):
+        small[3].denoise(noise(4, 4), tile=tile)
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -3.0, 255.0])
+def test_floats_on_another_scale_are_refused(small, value):
+    image = np.full((5, 5), value, np.float32)
+    with pytest.raises(UserError, match=r"float pixels must lie about in 0\.\.1"):
+        small[3].denoise(image)
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4), np.int32)])
+def test_other_shapes_and_dtypes_are_refused(small, image):
+    with pytest.raises(ValueError, match="expected pixels of"):
+        small[3].denoise(image)
+
+
+# Inference keeps nothing.
+
+
+def test_nothing_is_kept_for_a_backward_pass():
+    model = denoiser_of(width=4)
+    assert all(not module.training for _, module in model.model.named_modules())
+    model.denoise(noise(20, 20, 3))
+    assert not any(gradient.any() for _, gradient in model.model.param())
+    with pytest.raises(TapeError):
+        model.model.backward(torch.zeros(1, 3, 20, 20))
+
+
+# Loading.
+
+
+def test_a_model_is_found_by_name_file_and_run(make_model, stand_ins, tmp_path):
+    run = make_model("run/best.safetensors")
+    image = noise(9, 9, 3)
+    results = [
+        Denoiser.load(where).denoise(image)
+        for where in ("photo", run, str(run), run.parent, str(run.parent))
+    ]
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+    assert Denoiser.load("photo").info.name == "photo"
+    assert Denoiser.load(run).info.name == str(run)
+
+
+def test_a_model_file_says_what_it_is(make_model):
+    path = make_model(channels=1, width=4)
+    info = Denoiser.load(path).info
+    assert (info.architecture, info.title, info.noise) == ("compact", "a stand-in", "gaussian:25")
+    assert info.sizes == {"channels": 1, "width": 4, "depth": 1, "blocks": 1}
+    tensors, _ = load_tensors(path)
+    assert info.parameters == sum(tensor.numel() for tensor in tensors.values())
+
+
+def test_what_an_optimizer_left_in_the_file_is_no_weight(make_model):
+    path = make_model()
+    tensors, metadata = load_tensors(path)
+    save_tensors(path, {**tensors, "optimizer/step": torch.ones(1)}, metadata, overwrite=True)
+    Denoiser.load(path)
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_shipped_model(stand_ins, tmp_path, monkeypatch):
+    (tmp_path / "here" / "photo").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert Denoiser.load("photo").info.name == "photo"
+
+
+def test_an_unknown_model_is_answered_with_the_nearest(stand_ins):
+    with pytest.raises(UserError, match=r"no model 'fotos'; did you mean photo\?"):
+        Denoiser.load("fotos")
+    with pytest.raises(UserError, match="no model 'xyz'; choose one of grey, photo, or a file"):
+        Denoiser.load("xyz")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"holds no best\.safetensors"):
+        Denoiser.load(tmp_path)
+
+
+def one_sentence(path: Path) -> str:
+    with pytest.raises(UserError) as refusal:
+        Denoiser.load(path)
+    text = str(refusal.value)
+    assert str(path) in text
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("part", [0.0, 0.001, 0.5, 0.999])
+def test_a_model_file_that_was_cut_short_is_refused(make_model, part):
+    path = make_model()
+    data = path.read_bytes()
+    path.write_bytes(data[: int(part * len(data))])
+    assert "cut short" in one_sentence(path)
+
+
+def test_a_text_file_is_no_model(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("not a model at all, though long enough to hold a header\n")
+    assert "not a whole safetensors file" in one_sentence(path)
+
+
+class Bomb:
+    """What runs code when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+def test_a_pickle_is_never_opened(tmp_path):
+    fired, path = tmp_path / "fired", tmp_path / "model.pth"
+    path.write_bytes(pickle.dumps(Bomb(fired)))
+    one_sentence(path)
+    torch.save(Bomb(fired), path)
+    one_sentence(path)
+    assert not fired.exists()
+
+
+def rewritten(path: Path, tensors: dict | None = None, **metadata: str | None) -> Path:
+    """The model file with other tensors or other metadata; None takes an entry away."""
+    old_tensors, old_metadata = load_tensors(path)
+    new = {k: v for k, v in {**old_metadata, **metadata}.items() if v is not None}
+    save_tensors(path, old_tensors if tensors is None else tensors, new, overwrite=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"architecture": None}, "doesn't say its architecture"),
+        ({"sizes": None}, "doesn't say its sizes"),
+        ({"architecture": "resnet"}, "no architecture 'resnet'"),
+        ({"sizes": "{"}, ""),
+        ({"sizes": "[8]"}, ""),
+        ({"sizes": json.dumps({"width": 9})}, "shape"),
+        ({"sizes": json.dumps({"width": 8, "channels": 2})}, "channels"),
+        ({"sizes": json.dumps({"width": 8, "height": 2})}, "no size 'height'"),
+    ],
+)
+def test_a_safetensors_file_of_something_else_is_no_model(make_model, metadata, reason):
+    path = rewritten(make_model(), **metadata)
+    assert f"is not a model of this package: {reason}" in one_sentence(path) or (
+        reason and reason in one_sentence(path)
+    )
+
+
+def test_a_model_with_broken_weights_is_refused(make_model):
+    path = make_model()
+    tensors, _ = load_tensors(path)
+    name = next(iter(tensors))
+    tensors[name].view(-1)[0] = float("nan")
+    assert f"its weight {name} holds NaN" in one_sentence(rewritten(path, tensors))
+
+
+# Files.
+
+
+def test_a_file_keeps_everything_but_its_noise(make_model, tmp_path):
+    exif = PIL.Image.Exif()
+    exif[271] = "Camera works"
+    source, destination = tmp_path / "in.png", tmp_path / "out.png"
+    PIL.Image.fromarray(noise(20, 30, 4), "RGBA").save(source, exif=exif, dpi=(300, 300))
+    before = source.read_bytes()
+    noisy, clean = Denoiser.load(make_model()).denoise_file(source, destination)
+    assert source.read_bytes() == before
+    written = read_image(destination)
+    np.testing.assert_array_equal(written.pixels, clean.pixels)
+    np.testing.assert_array_equal(written.alpha, noisy.alpha)
+    assert not np.array_equal(written.pixels, noisy.pixels)
+    assert written.metadata == noisy.metadata
+
+
+def test_a_file_in_the_way_is_met_before_the_work_is_done(make_model, tmp_path):
+    there = tmp_path / "out.png"
+    write_image(there, Image(noise(4, 4)))
+    before = there.read_bytes()
+    model = Denoiser.load(make_model())
+    with pytest.raises(UserError, match=r"out\.png exists already; .* --overwrite"):
+        model.denoise_file(tmp_path / "never read.png", there)
+    assert there.read_bytes() == before
+    write_image(tmp_path / "in.png", Image(noise(5, 5)))
+    model.denoise_file(tmp_path / "in.png", there, overwrite=True)
+    assert read_image(there).pixels.shape == (5, 5)
+
+
+def test_a_file_with_floats_out_of_range_is_named(make_model, tmp_path):
+    path = tmp_path / "counts.tif"
+    write_image(path, Image(np.full((4, 4), 900, np.float32)))
+    with pytest.raises(UserError, match=r"counts\.tif: float pixels must lie"):
+        Denoiser.load(make_model()).denoise_file(path, tmp_path / "out.tif")
+
+
+# What comes with the package.
+
+SHIPPED = {"photo": 3, "grey": 1}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_models_are_there_and_small(name):
+    path = denoiser.WEIGHTS / f"{name}.safetensors"
+    assert path.is_file(), f"{name} does not come with the package yet"
+    assert path.stat().st_size < 4 * 2**20
+    assert name in shipped_models()
+    assert default_model(SHIPPED[name]) == name
+    model = Denoiser.load(name)
+    assert model.channels == SHIPPED[name]
+    assert model.info.title
+    assert model.info.noise
+
+
+@pytest.mark.parametrize("sigma", [15, 25, 50])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_models_take_most_of_the_noise_away(name, sigma):
+    if name not in shipped_models():
+        pytest.skip(f"{name} does not come with the package yet")
+    photograph = skimage.data.camera() if name == "grey" else skimage.data.astronaut()
+    clean = to_unit(photograph)[:, 100:228, 200:328]
+    noisy = parse(f"gaussian:{sigma}").draw(clean, np.random.default_rng(0))
+    denoised = Denoiser.load(name).denoise_unit(noisy)
+    assert psnr(denoised, clean) > psnr(noisy, clean) + 5
