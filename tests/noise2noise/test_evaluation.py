@@ -1,6 +1,7 @@
 """Measuring: the numbers are those that anyone would compute from the same images."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
