@@ -75,16 +75,11 @@ def gradcheck(
         ValueError: `back` returned nothing for the input, or a gradient of another shape.
     """
     probe = _Probe(module, inputs, seed)
-    gradients = probe.gradients()
-    probe.check_rules(gradients)
     for name, values in probe.arguments():
         for index in _indices(values):
             direction = torch.zeros_like(values)
             direction[index] = 1
-            numeric = probe.slope({name: direction}, step)
-            analytic = float(gradients[name][index])
-            if not abs(analytic - numeric) <= atol + rtol * abs(numeric):
-                raise GradientError(module, name, index, analytic, numeric)
+            probe.check(name, direction, index, step, atol, rtol)
 
 
 def gradcheck_direction(
@@ -101,19 +96,14 @@ def gradcheck_direction(
     `gradcheck`.
     """
     probe = _Probe(module, inputs, seed)
-    gradients = probe.gradients()
-    probe.check_rules(gradients)
     for name, values in probe.arguments():
         direction = probe.random_like(values)
-        direction /= direction.norm()
-        numeric = probe.slope({name: direction}, step)
-        analytic = float((gradients[name] * direction).sum())
-        if not abs(analytic - numeric) <= atol + rtol * abs(numeric):
-            raise GradientError(module, name, None, analytic, numeric)
+        probe.check(name, direction / direction.norm(), None, step, atol, rtol)
 
 
 class _Probe:
-    """A float64 copy of the module, its inputs, and the fixed random output gradient."""
+    """A float64 copy of the module, its inputs, a fixed random output gradient, and what `back`
+    makes of it."""
 
     def __init__(self, module: Module, inputs: tuple[Tensor, ...], seed: int) -> None:
         self.original = module
@@ -121,6 +111,9 @@ class _Probe:
         self.inputs = tuple(x.detach().to(torch.float64, copy=True) for x in inputs)
         self.generator = torch.Generator().manual_seed(seed)
         self.gy = self.random_like(self.module.forward(*self.inputs))
+        self.module.zero_grad()
+        self.gradients = self._backward(self.inputs, self.gy)
+        self._check_rules()
 
     def random_like(self, values: Tensor) -> Tensor:
         random = torch.empty(values.shape, dtype=torch.float64)
@@ -130,12 +123,32 @@ class _Probe:
         yield "input", self.inputs[0]
         yield from self.module.named_parameters()
 
-    def loss(self) -> float:
-        return float((self.gy * self.module.pullback(*self.inputs)[0]).sum())
+    def check(
+        self,
+        name: str,
+        direction: Tensor,
+        index: tuple[int, ...] | None,
+        step: float,
+        atol: float,
+        rtol: float,
+    ) -> None:
+        gradient = self.gradients[name]
+        analytic = float((gradient * direction).sum() if index is None else gradient[index])
+        numeric = self._slope(dict(self.arguments())[name], direction, step)
+        if not abs(analytic - numeric) <= atol + rtol * abs(numeric):
+            raise GradientError(self.original, name, index, analytic, numeric)
 
-    def gradients(self) -> dict[str, Tensor]:
-        self.module.zero_grad()
-        return self._backward(self.inputs, self.gy)
+    def _slope(self, values: Tensor, direction: Tensor, step: float) -> float:
+        kept = values.clone()
+        values.add_(direction, alpha=step)
+        ahead = self._loss()
+        values.copy_(kept).sub_(direction, alpha=step)
+        behind = self._loss()
+        values.copy_(kept)
+        return (ahead - behind) / (2 * step)
+
+    def _loss(self) -> float:
+        return float((self.gy * self.module.pullback(*self.inputs)[0]).sum())
 
     def _backward(self, inputs: tuple[Tensor, ...], gy: Tensor) -> dict[str, Tensor]:
         gx = self.module.pullback(*inputs)[1](gy)
@@ -149,19 +162,8 @@ class _Probe:
         gradients = [gradient.clone() for _, gradient in self.module.param()]
         return {"input": gx, **dict(zip(names, gradients, strict=True))}
 
-    def slope(self, directions: dict[str, Tensor], step: float) -> float:
-        arguments = dict(self.arguments())
-        losses = []
-        for sign in (1, -1):
-            kept = {name: arguments[name].clone() for name in directions}
-            for name, direction in directions.items():
-                arguments[name].add_(direction, alpha=sign * step)
-            losses.append(self.loss())
-            for name, values in kept.items():
-                arguments[name].copy_(values)
-        return (losses[0] - losses[1]) / (2 * step)
-
-    def check_rules(self, once: dict[str, Tensor]) -> None:
+    def _check_rules(self) -> None:
+        once = self.gradients
         twice = self._backward(self.inputs, self.gy)
         doubled = {name: 2 * value for name, value in once.items()} | {"input": once["input"]}
         self._check_equal(twice, doubled, "the rule that a second backward pass adds to .grad")
