@@ -31,7 +31,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             status = 0
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        return Outcome(status, *capsys.readouterr())
+        written = capsys.readouterr()
+        return Outcome(status, written.out, written.err)
 
     return run
 

@@ -43,7 +43,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setattr("sys.argv", command)
-        main()
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main()
     return root
 
 

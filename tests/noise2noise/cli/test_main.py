@@ -1,0 +1,133 @@
+"""The program as a whole: help, version, exit statuses, and that no traceback is ever shown."""
+
+import importlib.metadata
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noise2noise.cli import common
+from noise2noise.images import Image, read_image, write_image
+
+COMMANDS = ["denoise", "train", "evaluate", "make-pairs", "models", "demo"]
+
+
+def program(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The installed package, as a user runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "noise2noise", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_photo_is_denoised_by_the_program(tmp_path, make_model, picture):
+    model = make_model("elsewhere/model.safetensors")
+    write_image(tmp_path / "photo.jpg", Image(picture(40, 60)))
+    result = program("denoise", "photo.jpg", "--model", model, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("photo.jpg -> photo_denoised.jpg")
+    assert read_image(tmp_path / "photo_denoised.jpg").pixels.shape == (40, 60, 3)
+
+
+def test_a_bad_image_gets_one_sentence_from_the_program(tmp_path, make_model):
+    (tmp_path / "text.png").write_text("no image")
+    result = program("denoise", "text.png", "--model", make_model(), cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: text.png is not an image that can be read; use PNG, JPEG, TIFF, BMP or WebP\n"
+    )
+
+
+def test_the_version_is_the_packages(done):
+    assert done("--version") == f"noise2noise {importlib.metadata.version('noise2noise')}\n"
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_lists_the_commands_and_where_to_start(done, flag):
+    text = done(flag)
+    for command in COMMANDS:
+        assert command in text
+    assert "noise2noise denoise photo.jpg" in text
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window in which no line of help is broken."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_examples(done, wide, command):
+    text = done(command, "--help")
+    assert "Examples" in text
+    assert f"noise2noise {command}" in text.split("Examples")[1]
+
+
+@pytest.mark.parametrize("command", ["train", "make-pairs"])
+def test_help_explains_the_corruptions(done, wide, command):
+    text = done(command, "--help")
+    for line in common.describe().splitlines():
+        name, explained = line.split(maxsplit=1)
+        assert f"{name} - {explained}" in text
+
+
+def examples() -> list[str]:
+    """Every example of every command's help."""
+    from noise2noise.cli import app
+
+    epilogs = [command.epilog or "" for command in app.registered_commands]
+    lines = [line.strip("`") for epilog in epilogs for line in epilog.split("\n\n")]
+    return [line for line in lines if line.startswith("noise2noise ")]
+
+
+@pytest.mark.parametrize("example", examples())
+def test_examples_are_understood(run, tmp_path, monkeypatch, stand_ins, example):
+    """In an empty folder each fails for want of its files, and not of its options."""
+    monkeypatch.chdir(tmp_path)
+    arguments = shlex.split(example)[1:]
+    if arguments[0] == "demo" or "--generated" in arguments:
+        return  # would begin to train
+    status, _, err = run(*arguments)
+    if arguments[0] == "models":
+        assert status == 0
+        return
+    assert status == 2
+    assert re.match("error: (can't go on with this run: )?there is no (file|folder|model) ", err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "met"),
+    [
+        (["frobnicate"], "frobnicate"),
+        (["denoise"], "images"),
+        (["denoise", "a.png", "--frobnicate"], "--frobnicate"),
+        (["denoise", "a.png", "--strength", "much"], "--strength"),
+        (["train"], "--out"),
+        (["make-pairs", "photos", "--out", "x", "--corruption", "text", "--count", "0"], "--count"),
+    ],
+)
+def test_what_is_not_understood_ends_with_status_2(run, arguments, met):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert met in err
+    assert "-h" in err
+    assert "Traceback" not in err
+
+
+def test_a_disk_that_refuses_gets_a_sentence_too(refused, monkeypatch, tmp_path, make_model):
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    write_image(tmp_path / "a.png", Image(np.zeros((4, 4, 3), np.uint8)))
+    monkeypatch.setattr("noise2noise.cli.denoise.write_image", full)
+    sentence = refused("denoise", tmp_path / "a.png", "--model", make_model())
+    assert sentence == "somewhere: No space left on device"
