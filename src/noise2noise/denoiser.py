@@ -55,9 +55,17 @@ class ModelInfo:
     parameters: int
 
 
-def default_model(channels: int) -> str:
-    """The shipped model for images of 1 or 3 channels."""
-    return "grey" if channels == 1 else "photo"
+def default_model(image: np.ndarray) -> str:
+    """The shipped model that suits an image, (H, W) or (H, W, 3).
+
+    An image whose three channels are the same is a grey one: its noise is too, and a model that
+    learned from independent noise in each channel takes such noise for texture.
+    """
+    return "grey" if image.ndim == 2 or _is_grey(image.transpose(2, 0, 1)) else "photo"
+
+
+def _is_grey(planes: np.ndarray) -> bool:
+    return bool((planes == planes[:1]).all())
 
 
 @contextmanager
@@ -170,7 +178,9 @@ class Denoiser:
         """`denoise` for float32 (C, H, W) on the scale of [0, 1], which noise may leave."""
         self.check(strength, tile)
         side = self._tile_side(tile)
-        if self.channels == 1:
+        if self.channels == 1 and _is_grey(noisy):
+            clean = self._filter(noisy[:1], side, track).repeat(len(noisy), 0)
+        elif self.channels == 1:
             planes = [self._filter(plane[None], side, track) for plane in noisy]
             clean = np.concatenate(planes)
         elif len(noisy) == 1:

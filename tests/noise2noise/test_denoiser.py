@@ -404,11 +404,23 @@ def test_the_shipped_models_are_there_and_small(name):
     assert path.is_file(), f"{name} does not come with the package yet"
     assert path.stat().st_size < 4 * 2**20
     assert name in shipped_models()
-    assert default_model(SHIPPED[name]) == name
     model = Denoiser.load(name)
     assert model.channels == SHIPPED[name]
     assert model.info.title
     assert model.info.noise
+
+
+def test_an_image_is_grey_if_its_channels_are_the_same():
+    colour = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    assert default_model(colour) == "photo"
+    assert default_model(colour[..., 0]) == "grey"
+    assert default_model(colour[..., :1].repeat(3, 2)) == "grey"
+
+
+def test_a_grey_image_in_three_channels_stays_grey(small):
+    grey = np.random.default_rng(0).random((20, 24), dtype=np.float32)
+    three = small[1].denoise(grey[..., None].repeat(3, 2))
+    assert np.array_equal(three, small[1].denoise(grey)[..., None].repeat(3, 2))
 
 
 @pytest.mark.parametrize("sigma", [15, 25, 50])

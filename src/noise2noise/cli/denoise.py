@@ -71,7 +71,7 @@ def denoise(
     jobs = _jobs(images, output)
     load = functools.cache(Denoiser.load)
     # What is wrong with the options is said once, not of each image.
-    load(model or default_model(channels=3)).check(strength, tile)
+    load(model or "photo").check(strength, tile)
     if output is not None and output != jobs[0][1]:
         _make_folder(output)
     over_images, over_tiles = (track, None) if len(jobs) > 1 else (_untracked, track)
@@ -81,7 +81,7 @@ def denoise(
         try:
             refuse_existing(destination, overwrite)
             noisy = read_image(source)
-            name = model or default_model(1 if noisy.pixels.ndim == 2 else 3)
+            name = model or default_model(noisy.pixels)
             with naming(source):
                 clean = load(name).denoise_image(noisy, strength, tile, over_tiles)
             write_image(destination, clean, overwrite)
