@@ -25,5 +25,5 @@ save_comparison(
         ("clean", clean),
     ],
     overwrite=True,
-    zoom=(60, 300, 110),
+    zoom=(225, 300, 110),
 )
