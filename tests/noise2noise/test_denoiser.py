@@ -423,13 +423,13 @@ def test_a_grey_image_in_three_channels_stays_grey(small):
     assert np.array_equal(three, small[1].denoise(grey)[..., None].repeat(3, 2))
 
 
-@pytest.mark.parametrize("sigma", [15, 25, 50])
+@pytest.mark.parametrize(("sigma", "gain"), [(15, 4), (25, 6), (50, 8)])
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_shipped_models_take_most_of_the_noise_away(name, sigma):
+def test_the_shipped_models_take_most_of_the_noise_away(name, sigma, gain):
     if name not in shipped_models():
         pytest.skip(f"{name} does not come with the package yet")
     photograph = skimage.data.camera() if name == "grey" else skimage.data.astronaut()
     clean = to_unit(photograph)[:, 100:228, 200:328]
     noisy = parse(f"gaussian:{sigma}").draw(clean, np.random.default_rng(0))
     denoised = Denoiser.load(name).denoise_unit(noisy)
-    assert psnr(denoised, clean) > psnr(noisy, clean) + 5
+    assert psnr(denoised, clean) > psnr(noisy, clean) + gain

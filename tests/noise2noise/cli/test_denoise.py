@@ -54,9 +54,11 @@ def test_with_no_other_argument_the_result_lies_beside_the_photo(done, photo):
 
 
 def test_grey_and_colour_images_get_the_model_that_suits_them(done, photo, picture):
-    write_image("grey.png", Image(picture(20, 26, 1)))
-    done("denoise", photo, "grey.png")
-    for name, model in {"photo": "photo", "grey": "grey"}.items():
+    grey = picture(20, 26, 1)
+    write_image("grey.png", Image(grey))
+    write_image("scan.png", Image(np.dstack([grey] * 3)))
+    done("denoise", photo, "grey.png", "scan.png")
+    for name, model in {"photo": "photo", "grey": "grey", "scan": "grey"}.items():
         expected = Denoiser.load(model).denoise(read_image(f"{name}.png").pixels)
         np.testing.assert_array_equal(read_image(f"{name}_denoised.png").pixels, expected)
 

@@ -139,7 +139,7 @@ def test_a_file_is_made_as_the_course_made_its_own(done):
     sides = [side[0].permute(1, 2, 0).numpy() for side in load_pair_file("p.pkl")]
     for side in sides:
         assert (blocks == side[:, :, None]).all(axis=-1).any(axis=-1).all()
-    assert not np.array_equal(*sides)
+    assert not np.array_equal(sides[0], sides[1])
 
 
 def test_photographs_are_averaged_down_to_the_size(done):
