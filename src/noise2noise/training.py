@@ -55,6 +55,7 @@ from noise2noise.data import (
     steps_per_epoch,
     validation_set,
 )
+from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.metrics import psnr
 
@@ -85,6 +86,8 @@ class TrainingConfig(BaseModel):
         optimizer, learning_rate, momentum, schedule, clip_norm: as in `chainrule`; momentum is
             SGD's, clip_norm the largest gradient norm let through.
         epochs, batch_size, seed, workers: workers changes speed only.
+        start_from: a model to begin with instead of random weights, as `Denoiser.load` takes it;
+            of the same architecture and sizes, but a colour model may begin a grey one.
         title: one line that the model file keeps, for people.
     """
 
@@ -109,6 +112,7 @@ class TrainingConfig(BaseModel):
     batch_size: int = Field(16, ge=1)
     seed: int = Field(0, ge=0)
     workers: int = Field(2, ge=1)
+    start_from: str | None = None
     title: str | None = None
 
 
@@ -249,6 +253,8 @@ class Trainer:
         self.sizes = _sizes_for(config, self.source)
         torch.manual_seed(config.seed)
         self.model = architectures.build(config.architecture, **self.sizes)
+        if config.start_from is not None:
+            architectures.copy_weights(Denoiser.load(config.start_from).model, self.model)
         self.loss = MSE() if config.loss == "mse" else L1()
         self.optimizer = _optimizer(config, self.model.parameters())
         self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)

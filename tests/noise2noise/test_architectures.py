@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule import Conv2d, Module, gradcheck_direction, load
-from noise2noise.architectures import ARCHITECTURES, build, sizes_of
+from noise2noise.architectures import ARCHITECTURES, build, copy_weights, sizes_of
 from noise2noise.data import load_pair_file
 from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr
@@ -223,3 +223,35 @@ def test_published_weights_reach_their_quality(shared, name, file, decibels):
     noisy, clean = load_pair_file(shared / "data" / "ee559" / "val_data.pkl")
     prediction = model.infer(noisy / 255)
     assert mean_psnr(prediction, clean / 255) == pytest.approx(decibels, abs=0.02)
+
+
+def test_a_grey_network_begun_by_a_colour_one_sees_three_equal_channels():
+    colour, grey = build("compact", width=4), build("compact", width=4, channels=1)
+    copy_weights(alive(colour), grey.to(torch.float64))
+    x = torch.rand(1, 1, 16, 16, dtype=torch.float64)
+    expected = colour.infer(x.repeat(1, 3, 1, 1)).mean(1, keepdim=True)
+    assert torch.allclose(grey.infer(x), expected)
+
+
+def test_weights_are_copied_to_a_network_of_the_same_sizes():
+    first, second = alive(build("zhao", width=4)), build("zhao", width=4).to(torch.float64)
+    copy_weights(first, second)
+    x = torch.rand(1, 3, 16, 16, dtype=torch.float64)
+    assert torch.equal(first.infer(x), second.infer(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("compact", {"width": 5}), ("zhao", {"width": 4}), ("compact", {"width": 4, "depth": 2})],
+)
+def test_weights_of_another_network_are_refused(name, sizes):
+    target = build(name, **sizes)
+    before = {key: value.clone() for key, value in target.state_dict().items()}
+    with pytest.raises(UserError, match="of another network"):
+        copy_weights(build("compact", width=4), target)
+    assert all(torch.equal(before[key], value) for key, value in target.state_dict().items())
+
+
+def test_a_grey_network_can_t_begin_a_colour_one():
+    with pytest.raises(UserError, match="of another network"):
+        copy_weights(build("compact", width=4, channels=1), build("compact", width=4))

@@ -726,3 +726,18 @@ def test_a_message_names_the_epoch_and_what_came_of_it(folders, tmp_path):
     for line, row in zip(lines, rows, strict=True):
         assert line.startswith(f"epoch {row['epoch']}/2  loss {float(row['training_loss']):.5f}")
         assert f"validation {float(row['validation_psnr']):.2f} dB" in line
+
+
+def test_a_run_begins_with_the_model_it_starts_from(folders, tmp_path):
+    first = trainer_of(tiny(folders, epochs=1), tmp_path / "first")
+    first.fit()
+    second = trainer_of(tiny(folders, start_from=str(tmp_path / "first")), tmp_path / "second")
+    best = load_tensors(first.best)[0]
+    assert all(torch.equal(best[name], value) for name, value in second.model.state_dict().items())
+
+
+def test_a_run_can_t_start_from_another_network(folders, tmp_path):
+    trainer_of(tiny(folders, epochs=1), tmp_path / "first").fit()
+    config = tiny(folders, sizes={"width": 5, "depth": 0}, start_from=str(tmp_path / "first"))
+    with pytest.raises(UserError, match="of another network"):
+        trainer_of(config, tmp_path / "second")

@@ -88,6 +88,12 @@ def train(
     workers: Annotated[
         int, typer.Option(help="Threads that prepare batches; changes nothing but the speed.")
     ] = _DEFAULTS.workers,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            help="A model to begin with, such as photo: a shipped one, a file, or a run's folder."
+        ),
+    ] = _DEFAULTS.start_from,
     title: Annotated[
         str | None, typer.Option(help="One line about the model, kept in its file.")
     ] = _DEFAULTS.title,
