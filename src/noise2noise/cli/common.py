@@ -27,7 +27,7 @@ def track(items: Iterable, description: str, total: int) -> Iterable:
         *Progress.get_default_columns(),
         console=messages,
         transient=True,
-        redirect_stdout=results.is_terminal,
+        redirect_stdout=sys.stdout.isatty(),
         disable=not messages.is_terminal,
     )
     with bar:

@@ -114,6 +114,16 @@ def test_json_says_the_same_for_programs(run, photo, make_model):
     assert (status, err) == (2, "error: there is no file missing.png; check the name\n")
 
 
+def test_a_progress_bar_does_not_take_the_results_with_it(run, folder_of, monkeypatch):
+    folder = folder_of("scans", {"a.png": SIZE, "b.png": SIZE})
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if messages went to a terminal
+    status, out, err = run("denoise", folder)
+    assert status == 0
+    assert out.count("->") == 2
+    assert "->" not in err
+    assert len(json.loads(run("denoise", folder, "--json", "--overwrite").out)) == 2
+
+
 # What is kept.
 
 
@@ -231,6 +241,8 @@ def test_a_result_in_the_way_is_kept_without_overwrite(refused, done, photo):
     taken.write_bytes(b"precious")
     assert "photo_denoised.png exists already" in refused("denoise", photo)
     assert "--overwrite" in refused("denoise", photo, "-o", taken)
+    early = refused("denoise", "not even looked at.png", "-o", taken)
+    assert "photo_denoised.png exists already" in early
     assert taken.read_bytes() == b"precious"
     done("denoise", photo, "--overwrite")
     read_image(taken)
