@@ -429,6 +429,7 @@ _LIBTIFF_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 50000)
 # How many times its size compressed data can grow at most: none; LZW, deflate twice, PackBits.
 _MOST_GROWTH = {1: 1, 5: 1500, 8: 1040, 32946: 1040, 32773: 64}
 _ORIENTATION = 274
+_SHAPES = ('{"shape":', "shape=")  # how the descriptions begin that tifffile makes up by itself
 _TEXT_TAGS = (271, 272, 305, 306, 315, 33432)  # make, model, software, date, artist, copyright
 
 
@@ -450,7 +451,8 @@ def _read_tiff(path: Path) -> Image:
             return _read_tiff_with_pillow(path, page, metadata)
     values = np.moveaxis(arrays[0], 0, -1) if page.axes == "SYX" else np.dstack(arrays)
     pixels, alpha = _tiff_pixels(np.atleast_3d(values), page)
-    if len(planes) == 1 and not page.is_shaped and pixels.dtype == page.dtype:
+    by_tifffile = page.description.startswith(_SHAPES)
+    if len(planes) == 1 and not by_tifffile and pixels.dtype == page.dtype:
         described = (pixels.shape, pixels.dtype.str)
         metadata = replace(metadata, description=page.description, described=described)
     return Image(np.ascontiguousarray(pixels), alpha, metadata)

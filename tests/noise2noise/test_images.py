@@ -164,6 +164,16 @@ def test_a_microscope_s_pixel_size_survives(tmp_path):
         assert np.array_equal(file.asarray(), pixels)
 
 
+def test_a_description_survives_the_shape_that_tifffile_notes_beside_it(tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", noise((8, 12)), description="40x, 0.1 um a pixel")
+    tifffile.imwrite(tmp_path / "bare.tif", noise((8, 12)))
+    assert read_image(tmp_path / "bare.tif").metadata.description == ""
+    write_image(tmp_path / "out.tif", read_image(tmp_path / "in.tif"))
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert file.pages.first.description == "40x, 0.1 um a pixel"
+        assert not file.pages.first.is_shaped
+
+
 def test_an_ome_description_survives_only_beside_its_own_pixels(tmp_path):
     size = {"PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "µm"}
     tifffile.imwrite(tmp_path / "in.ome.tif", noise((8, 12)), ome=True, metadata=size)
