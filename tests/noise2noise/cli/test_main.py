@@ -131,3 +131,11 @@ def test_a_disk_that_refuses_gets_a_sentence_too(refused, monkeypatch, tmp_path,
     monkeypatch.setattr("noise2noise.cli.denoise.write_image", full)
     sentence = refused("denoise", tmp_path / "a.png", "--model", make_model())
     assert sentence == "somewhere: No space left on device"
+
+
+def test_too_little_memory_gets_a_sentence_too(refused, tmp_path):
+    wide = ["--size", f"width={10**14}"]  # more than any address space holds
+    pictures = ["--generated", "2", "--corruption", "gaussian:25"]
+    sentence = refused("train", "--out", tmp_path / "run", *pictures, *wide)
+    assert sentence.startswith("the memory is not enough")
+    assert not (tmp_path / "run").exists()
