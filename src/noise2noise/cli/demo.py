@@ -37,6 +37,8 @@ def demo(
     Generates pictures of overlapping shapes, draws two noisy versions of each, trains a small
     network to predict the one from the other, and cleans up a photograph with it.
     """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; name a folder for the run")
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists already; choose another --out or add --overwrite")
     trainer = _train(out)

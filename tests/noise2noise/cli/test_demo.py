@@ -47,6 +47,14 @@ def test_the_demo_trains_on_noise_alone_and_shows_what_became_of_a_photograph(do
         assert shown.width >= 3 * 451  # three times chelsea, pixel for pixel
 
 
+def test_a_file_is_no_place_for_the_demo(refused):
+    Path("there").write_bytes(b"precious")
+    for more in ([], ["--overwrite"]):
+        sentence = refused("demo", "--out", "there", *more)
+        assert sentence == "there is a file; name a folder for the run"
+    assert Path("there").read_bytes() == b"precious"
+
+
 def test_an_earlier_demo_is_kept_without_overwrite(refused, run):
     Path("there").mkdir()
     Path("there/comparison.png").write_bytes(b"precious")
