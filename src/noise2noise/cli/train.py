@@ -1,5 +1,6 @@
 """`noise2noise train`: learn to denoise from pairs of noisy images."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -180,6 +181,9 @@ def _new(out: Path, given: dict[str, Any], overwrite: bool) -> TrainingConfig:
         )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; name a folder for the run")
+    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise UserError(f"{out} can't be made: {nearest} is no folder that can be written to")
     if (out / "last.safetensors").exists() and not overwrite:
         raise UserError(
             f"{out} holds a run already; add --resume to go on with it, --overwrite to replace it, "

@@ -307,10 +307,10 @@ def test_a_damaged_image_is_named(refused):
 
 @pytest.mark.parametrize(
     ("out", "reason"),
-    [("A/0.png", "A/0.png is a file"), ("A/0.png/run", "can't write A/0.png/run: Not a directory")],
+    [("A/0.png", "A/0.png is a file"), ("A/0.png/run", "A/0.png/run can't be made")],
 )
-def test_a_folder_that_can_not_be_made_is_refused(refused_late, out, reason):
-    assert reason in refused_late("train", "--pairs", "A", "B", "--out", out, *TINY)
+def test_a_folder_that_can_not_be_made_is_refused_before_data_are_read(refused, out, reason):
+    assert reason in refused("train", "--pairs", "A", "B", "--out", out, *TINY)
 
 
 def test_a_run_that_diverges_ends_with_status_1(run):
