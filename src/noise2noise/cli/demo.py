@@ -59,7 +59,7 @@ def demo(
 
 def _train(out: Path) -> Trainer:
     config = configure(
-        generated=320, corruption=NOISE, sizes={"width": 32}, epochs=10, learning_rate=2e-3
+        generated=320, corruption=NOISE, sizes={"width": 32}, epochs=7, learning_rate=2e-3
     )
     trainer = Trainer(config, out, messages)
     try:
