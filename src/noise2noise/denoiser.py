@@ -27,6 +27,9 @@ from noise2noise.images import Image, from_unit, read_image, to_unit, write_imag
 WEIGHTS = Path(__file__).parent / "weights"
 """The models that come with the package."""
 
+GREY_CORRELATION = 0.95
+"""Three channels whose finest details correlate more than this have the same noise."""
+
 TILE = 512
 """Side of a tile in pixels, overlap included; larger where the network reaches far."""
 
@@ -58,10 +61,28 @@ class ModelInfo:
 def default_model(image: np.ndarray) -> str:
     """The shipped model that suits an image, (H, W) or (H, W, 3).
 
-    An image whose three channels are the same is a grey one: its noise is too, and a model that
-    learned from independent noise in each channel takes such noise for texture.
+    `photo` learned from noise that is independent in each channel, and takes noise that is the same
+    in all three for texture. So `grey`, which works channel by channel, suits not only grey images
+    that are stored in colour but also most JPEGs: they keep colour at half the resolution, which
+    leaves the finest details, noise included, the same in all channels.
     """
-    return "grey" if image.ndim == 2 or _is_grey(image.transpose(2, 0, 1)) else "photo"
+    return "grey" if image.ndim == 2 or _details_are_grey(image) else "photo"
+
+
+def _details_are_grey(image: np.ndarray) -> bool:
+    """Whether the finest diagonal details of the three channels are all but proportional.
+
+    Their correlation is all but 1 in photographs of JPEG's usual 4:2:0 format, noisy or not; noise
+    that is independent in each channel soon brings it down.
+    """
+    height, width = (size // 2 * 2 for size in image.shape[:2])
+    x = image[:height, :width].astype(np.float32)
+    details = x[0::2, 0::2] - x[0::2, 1::2] - x[1::2, 0::2] + x[1::2, 1::2]
+    norms = np.linalg.norm(details, axis=(0, 1))
+    if not norms.all():  # flat in some channel, or a single row or column
+        return _is_grey(image.transpose(2, 0, 1))
+    correlation = np.einsum("hwa,hwb->ab", details, details) / np.outer(norms, norms)
+    return bool(correlation.min() > GREY_CORRELATION)
 
 
 def _is_grey(planes: np.ndarray) -> bool:

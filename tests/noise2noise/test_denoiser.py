@@ -1,5 +1,6 @@
 """The Denoiser: what goes in comes out denoised and otherwise unchanged, whatever its size."""
 
+import io
 import json
 import os
 import pickle
@@ -408,6 +409,26 @@ def test_the_shipped_models_are_there_and_small(name):
     assert model.channels == SHIPPED[name]
     assert model.info.title
     assert model.info.noise
+
+
+@pytest.mark.parametrize("sigma", [5, 25])
+@pytest.mark.parametrize("quality", [75, 95])
+def test_jpeg_s_shared_noise_is_told_from_noise_in_each_channel(sigma, quality):
+    clean = skimage.data.astronaut()
+    noisy = clean + np.random.default_rng(0).normal(0, sigma, clean.shape)
+    noisy = np.rint(noisy.clip(0, 255)).astype(np.uint8)
+    assert default_model(noisy) == "photo"
+    file = io.BytesIO()
+    PIL.Image.fromarray(noisy).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    assert default_model(np.asarray(PIL.Image.open(file))) == "grey"
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9, 3), (8, 8, 3)])
+def test_an_image_without_details_has_a_model_too(shape):
+    flat = np.full(shape, 7, np.uint8)
+    assert default_model(flat) == "grey"
+    flat[..., 0] = 9
+    assert default_model(flat) == "photo"
 
 
 def test_an_image_is_grey_if_its_channels_are_the_same():
