@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +20,15 @@ from chainrule import Module
 from chainrule.serialization import load_tensors
 from noise2noise import architectures
 from noise2noise.data import Track
-from noise2noise.errors import UserError
-from noise2noise.images import Image, from_unit, read_image, to_unit, write_image
+from noise2noise.errors import UserError, naming
+from noise2noise.images import (
+    Image,
+    from_unit,
+    read_image,
+    refuse_existing,
+    to_unit,
+    write_image,
+)
 
 WEIGHTS = Path(__file__).parent / "weights"
 """The models that come with the package."""
@@ -87,25 +93,6 @@ def _details_are_grey(image: np.ndarray) -> bool:
 
 def _is_grey(planes: np.ndarray) -> bool:
     return bool((planes == planes[:1]).all())
-
-
-@contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """Put the file's name before what is wrong with its pixels."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-
-
-def refuse_existing(destination: str | Path, overwrite: bool) -> None:
-    """Say that a file is in the way before work is put into its replacement, not after.
-
-    Raises:
-        UserError: there is something at `destination`, and `overwrite` is false.
-    """
-    if Path(destination).exists() and not overwrite:
-        raise UserError(f"{destination} exists already; choose another name or add --overwrite")
 
 
 def shipped_models() -> list[str]:

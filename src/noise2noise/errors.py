@@ -1,5 +1,9 @@
 """The one error that means: the input is at fault, and this sentence says how to mend it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class UserError(ValueError):
     """Bad input from outside: a file, an option, a folder.
@@ -7,3 +11,12 @@ class UserError(ValueError):
     Its text is one sentence with the value met and what to do about it. The command line prints it
     without a traceback and exits with status 2.
     """
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Put the file's name before what is wrong with its pixels."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error

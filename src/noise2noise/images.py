@@ -166,6 +166,16 @@ def write_image(path: str | Path, image: Image, overwrite: bool = False) -> None
         raise UserError(f"{path} could not be written: {error.strerror or error}") from error
 
 
+def refuse_existing(destination: str | Path, overwrite: bool) -> None:
+    """Say that a file is in the way before work is put into its replacement, not after.
+
+    Raises:
+        UserError: there is something at `destination`, and `overwrite` is false.
+    """
+    if Path(destination).exists() and not overwrite:
+        raise UserError(f"{destination} exists already; choose another name or add --overwrite")
+
+
 def list_images(folder: str | Path) -> list[Path]:
     """The image files directly in a folder, sorted by name: those whose suffix is in `SUFFIXES`.
 

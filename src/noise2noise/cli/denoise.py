@@ -16,9 +16,16 @@ from noise2noise.cli.common import (
     print_json,
     track,
 )
-from noise2noise.denoiser import Denoiser, default_model, naming, refuse_existing
-from noise2noise.errors import UserError
-from noise2noise.images import SUFFIXES, Image, list_images, read_image, write_image
+from noise2noise.denoiser import Denoiser, default_model
+from noise2noise.errors import UserError, naming
+from noise2noise.images import (
+    SUFFIXES,
+    Image,
+    list_images,
+    read_image,
+    refuse_existing,
+    write_image,
+)
 
 
 def register(app: typer.Typer) -> None:

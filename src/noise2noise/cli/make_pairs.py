@@ -11,10 +11,9 @@ import typer
 from chainrule.serialization import replacing
 from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples, messages, track
 from noise2noise.corruptions import Corruption, parse
-from noise2noise.denoiser import refuse_existing
 from noise2noise.errors import UserError
 from noise2noise.evaluation import read_unit
-from noise2noise.images import Image, from_unit, list_images, write_image
+from noise2noise.images import Image, from_unit, list_images, refuse_existing, write_image
 
 PAIR_FILES = (".pkl", ".pth", ".pt")
 """Endings of a file of two tensors."""
