@@ -125,136 +125,171 @@ def _leaky(inputs: int, outputs: int) -> Module:
     return Sequential(layer, LeakyReLU(0.1))
 
 
-def zhao(channels: int = 3, width: int = 48) -> Module:
-    """Zhao, Gao and Sun's network, and David, Nitu and Raileanu's: two strided convolutions, two
-    transposed ones.
-
-    Args:
-        channels: of the image, 1 or 3.
-        width: channels of the three hidden layers.
-    """
-    return Sequential(
-        Conv2d(channels, width, 3, stride=2, padding=1),
-        ReLU(),
-        Conv2d(width, width, 3, stride=2, padding=1),
-        ReLU(),
-        Upsampling(width, width, 3, stride=2, padding=1, output_padding=1),
-        ReLU(),
-        Upsampling(width, channels, 3, stride=2, padding=1, output_padding=1),
-        Sigmoid(),
-    )
-
-
-def coldenhoff(channels: int = 3, width: int = 16) -> Module:
-    """Coldenhoff and Sun's network (their listing 3): kernels of 4, transposed convolutions.
-
-    Args:
-        channels: of the image, 1 or 3.
-        width: channels of the outer hidden layers; the middle has twice as many.
-    """
-    return Sequential(
-        Conv2d(channels, width, 4, stride=2, padding=1),
-        ReLU(),
-        Conv2d(width, 2 * width, 4, stride=2),
-        ReLU(),
-        TransposeConv2d(2 * width, width, 4, stride=2),
-        ReLU(),
-        TransposeConv2d(width, channels, 4, stride=2, padding=1),
-        Sigmoid(),
-    )
-
-
-def mery(channels: int = 3, width: int = 100) -> Module:
-    """The network of Mery's second mini-project (table 1): 2 x 2 patches down, nearest upsampling.
-
-    Args:
-        channels: of the image, 1 or 3.
-        width: channels of the three hidden layers.
-    """
-    return Sequential(
-        Conv2d(channels, width, 2, stride=2),
-        ReLU(),
-        Conv2d(width, width, 2, stride=2),
-        ReLU(),
-        NearestUpsampling(2),
-        Conv2d(width, width, 3, padding=1),
-        ReLU(),
-        NearestUpsampling(2),
-        Conv2d(width, channels, 3, padding=1),
-        Sigmoid(),
-    )
-
-
-def hilsberg(channels: int = 3, width: int = 32) -> Module:
-    """Hilsberg, Pillet and Savioz's network as their table 1 has it: kernels 3, 5, 5, 3.
-
-    Args:
-        channels: of the image, 1 or 3.
-        width: channels of the outer hidden layers; the middle has twice as many.
-    """
-    return _hilsberg(channels, width, up_kernel=5)
-
-
-def hilsberg_published(channels: int = 3, width: int = 64) -> Module:
-    """Hilsberg, Pillet and Savioz's network as their published weights have it: kernels 3, 5, 3, 3.
-
-    Args:
-        channels: of the image, 1 or 3.
-        width: channels of the outer hidden layers; the middle has twice as many.
-    """
-    return _hilsberg(channels, width, up_kernel=3)
-
-
-def _hilsberg(channels: int, width: int, up_kernel: int) -> Module:
-    return Sequential(
-        Conv2d(channels, width, 3, stride=2, padding=1),
-        ReLU(),
-        Conv2d(width, 2 * width, 5, stride=2, padding=2),
-        ReLU(),
-        NearestUpsampling(2),
-        Conv2d(2 * width, width, up_kernel, padding=up_kernel // 2),
-        ReLU(),
-        NearestUpsampling(2),
-        Conv2d(width, channels, 3, padding=1),
-        Sigmoid(),
-    )
-
-
-class MerySkip(Sequential):
-    """The network of Mery's first mini-project: valid convolutions down, transposed ones up.
-
-    One skip connection puts the first activation before the decoder's output. Its layers have the
-    names of the published weights, without a word for the skip between.
+def zhao(channels: int = 3, width: int = 48, depth: int = 2, leaky: int = 0) -> Module:
+    """Zhao, Gao and Sun's network, and David, Nitu and Raileanu's: strided convolutions down,
+    transposed ones up.
 
     Args:
         channels: of the image, 1 or 3.
         width: channels of the hidden layers.
+        depth: how often the image is halved.
+        leaky: 1 puts a leaky ReLU (slope 0.01) in the place of each ReLU.
+    """
+    inputs = [channels] + [width] * (depth - 1)
+    down = [Conv2d(count, width, 3, stride=2, padding=1) for count in inputs]
+    up = [
+        Upsampling(width, count, 3, stride=2, padding=1, output_padding=1)
+        for count in reversed(inputs)
+    ]
+    layers: list[Module] = []
+    for layer in (*down, *up):
+        layers += [layer, LeakyReLU(0.01) if leaky else ReLU()]
+    return Sequential(*layers[:-1], Sigmoid())
+
+
+def coldenhoff(channels: int = 3, width: int = 16, depth: int = 2) -> Module:
+    """Coldenhoff and Sun's network (their listing 3): kernels of 4, transposed convolutions.
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the first hidden layer; every further level has twice as many.
+        depth: how often the image is halved; at the lowest level without padding.
+    """
+    layers: list[Module] = []
+    for level in reversed(range(depth)):
+        outer, inner = _at_level(level, channels, width)
+        padding = 0 if level == depth - 1 else 1
+        layers = [
+            Conv2d(outer, inner, 4, stride=2, padding=padding),
+            ReLU(),
+            *layers,
+            TransposeConv2d(inner, outer, 4, stride=2, padding=padding),
+            Sigmoid() if level == 0 else ReLU(),
+        ]
+    return Sequential(*layers)
+
+
+def _at_level(level: int, channels: int, width: int) -> tuple[int, int]:
+    """Channels above and below the convolution that leads down from `level`, doubled each time."""
+    return (channels if level == 0 else width * 2 ** (level - 1)), width * 2**level
+
+
+def mery(channels: int = 3, width: int = 100, depth: int = 2) -> Module:
+    """The network of Mery's second mini-project (table 1): 2 x 2 patches down, nearest upsampling.
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the hidden layers.
+        depth: how often the image is halved.
+    """
+    inputs = [channels] + [width] * (depth - 1)
+    layers: list[Module] = []
+    for count in inputs:
+        layers += [Conv2d(count, width, 2, stride=2), ReLU()]
+    for count in reversed(inputs):
+        layers += [NearestUpsampling(2), Conv2d(width, count, 3, padding=1), ReLU()]
+    return Sequential(*layers[:-1], Sigmoid())
+
+
+def hilsberg(channels: int = 3, width: int = 32, depth: int = 2) -> Module:
+    """Hilsberg, Pillet and Savioz's network as their table 1 has it: kernels 3, 5, 5, 3.
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the first hidden layer; every further level has twice as many.
+        depth: how often the image is halved.
+    """
+    return _hilsberg(channels, width, depth, up_kernel=5)
+
+
+def hilsberg_published(channels: int = 3, width: int = 64, depth: int = 2) -> Module:
+    """Hilsberg, Pillet and Savioz's network as their published weights have it: kernels 3, 5, 3, 3.
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the first hidden layer; every further level has twice as many.
+        depth: how often the image is halved.
+    """
+    return _hilsberg(channels, width, depth, up_kernel=3)
+
+
+def _hilsberg(channels: int, width: int, depth: int, up_kernel: int) -> Module:
+    layers: list[Module] = []
+    for level in reversed(range(depth)):
+        outer, inner = _at_level(level, channels, width)
+        down, up = (3, 3) if level == 0 else (5, up_kernel)
+        layers = [
+            Conv2d(outer, inner, down, stride=2, padding=down // 2),
+            ReLU(),
+            *layers,
+            NearestUpsampling(2),
+            Conv2d(inner, outer, up, padding=up // 2),
+            Sigmoid() if level == 0 else ReLU(),
+        ]
+    return Sequential(*layers)
+
+
+class MerySkip(Sequential):
+    """The networks of Mery's first mini-project: valid convolutions, then as many transposed ones.
+
+    One skip connection puts the first activation before the decoder's output. Layers have the
+    names of the published weights, without a word for the skip between. The defaults are the
+    report's final network (its table 3); `depth`, `width`, `inner`, `outer` with `skip=0` make its
+    table 2, where 8 layers are `depth=8, width=20, inner=18, outer=2`.
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the hidden layers.
+        depth: convolutions in all, an even number.
+        inner: channels of the hidden layers that are not among the `outer`; 0 for `width`.
+        outer: how many hidden layers at either end have `width` channels.
+        skip: 0 leaves the skip connection out.
+
+    Raises:
+        UserError: `depth` is odd.
     """
 
-    def __init__(self, channels: int = 3, width: int = 100) -> None:
-        inner = {
-            "conv2": Conv2d(width, width, 3),
-            "relu2": ReLU(),
-            "t_conv1": ConvTranspose2d(width, width, 3),
-            "relu3": ReLU(),
-        }
-        self.skip = SkipConcat(Sequential(inner))
-        super().__init__(
-            {
-                "conv1": Conv2d(channels, width, 3),
-                "relu1": ReLU(),
-                "skip": self.skip,
-                "t_conv2": ConvTranspose2d(2 * width, channels, 3),
-                "sigmoid": Sigmoid(),
-            }
-        )
+    def __init__(
+        self,
+        channels: int = 3,
+        width: int = 100,
+        depth: int = 4,
+        inner: int = 0,
+        outer: int = 1,
+        skip: int = 1,
+    ) -> None:
+        if depth % 2:
+            raise UserError(f"mery-skip: depth must be even, as many down as up; got {depth}")
+        hidden = [
+            width if min(place, depth - 2 - place) < outer else inner or width
+            for place in range(depth - 1)
+        ]
+        inputs = [channels, *hidden]
+        if skip:
+            inputs[-1] += hidden[0]
+        layers = list(_mery_layers(inputs, [*hidden, channels]))
+        self.skip = SkipConcat(Sequential(dict(layers[2:-2]))) if skip else None
+        if self.skip is not None:
+            layers[2:-2] = [("skip", self.skip)]
+        super().__init__(dict(layers))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         for name, child in super().named_children():
-            if child is self.skip:
+            if self.skip is not None and child is self.skip:
                 yield from self.skip.inner.named_children()
             else:
                 yield name, child
+
+
+def _mery_layers(inputs: list[int], outputs: list[int]) -> Iterator[tuple[str, Module]]:
+    """conv1, relu1, conv2, ..., t_conv1, ..., sigmoid: the second half transposed."""
+    depth = len(inputs)
+    for number, (before, after) in enumerate(zip(inputs, outputs, strict=True), start=1):
+        if number <= depth // 2:
+            yield f"conv{number}", Conv2d(before, after, 3)
+        else:
+            yield f"t_conv{number - depth // 2}", ConvTranspose2d(before, after, 3)
+        yield (f"relu{number}", ReLU()) if number < depth else ("sigmoid", Sigmoid())
 
 
 class Architecture(NamedTuple):
@@ -267,6 +302,10 @@ class Architecture(NamedTuple):
     """How far, in pixels, a pixel can influence the result, given the sizes."""
 
 
+def _halved(sizes: dict[str, int]) -> int:
+    return 2 ** sizes["depth"]
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "compact": Architecture(
         compact,
@@ -277,20 +316,26 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "unet": Architecture(
         unet,
-        multiple=lambda sizes: 2 ** sizes["depth"],
+        multiple=_halved,
         # 5 pixels at full size, 3 at each level between, 1 at the lowest, and its own size.
         reach=lambda sizes: 5 * 2 ** sizes["depth"] - 2,
     ),
-    "zhao": Architecture(zhao, multiple=lambda sizes: 4, reach=lambda sizes: 6),
-    "david": Architecture(zhao, multiple=lambda sizes: 4, reach=lambda sizes: 6),
-    "coldenhoff": Architecture(coldenhoff, multiple=lambda sizes: 4, reach=lambda sizes: 9),
-    "mery": Architecture(mery, multiple=lambda sizes: 4, reach=lambda sizes: 6),
-    "mery-skip": Architecture(MerySkip, multiple=lambda sizes: 1, reach=lambda sizes: 4),
-    "hilsberg": Architecture(hilsberg, multiple=lambda sizes: 4, reach=lambda sizes: 13),
+    # A level down and up again reaches its kernels' halves, in pixels of its own size.
+    "zhao": Architecture(zhao, _halved, reach=lambda sizes: 2 * _halved(sizes) - 2),
+    "david": Architecture(zhao, _halved, reach=lambda sizes: 2 * _halved(sizes) - 2),
+    "coldenhoff": Architecture(coldenhoff, _halved, reach=lambda sizes: 3 * _halved(sizes) - 3),
+    "mery": Architecture(mery, _halved, reach=lambda sizes: 2 * _halved(sizes) - 2),
+    "mery-skip": Architecture(
+        MerySkip, multiple=lambda sizes: 1, reach=lambda sizes: sizes["depth"]
+    ),
+    "hilsberg": Architecture(hilsberg, _halved, reach=lambda sizes: 5 * _halved(sizes) - 7),
     "hilsberg-published": Architecture(
-        hilsberg_published, multiple=lambda sizes: 4, reach=lambda sizes: 11
+        hilsberg_published, _halved, reach=lambda sizes: 4 * _halved(sizes) - 5
     ),
 }
+
+_LEAST = {("compact", "depth"): 0, ("mery-skip", "depth"): 2}
+_MAY_BE_ZERO = {"leaky", "inner", "skip"}
 
 
 def sizes_of(name: str, sizes: Mapping[str, int]) -> dict[str, int]:
@@ -305,7 +350,7 @@ def sizes_of(name: str, sizes: Mapping[str, int]) -> dict[str, int]:
     for size, value in sizes.items():
         if size not in parameters:
             raise UserError(f"{name} has no size {size!r}; {_hint(size, parameters)}")
-        least = 0 if size == "depth" and name == "compact" else 1
+        least = 0 if size in _MAY_BE_ZERO else _LEAST.get((name, size), 1)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise UserError(
                 f"{name}: {size} must be a whole number of at least {least}, got {value!r}"

@@ -18,11 +18,23 @@ SMALL = [
     ("unet", {"width": 3, "depth": 1}),
     ("unet", {"width": 2, "depth": 3}),
     ("zhao", {"width": 4}),
+    ("zhao", {"width": 3, "depth": 1, "leaky": 1}),
+    ("zhao", {"width": 2, "depth": 3}),
     ("coldenhoff", {"width": 4}),
+    ("coldenhoff", {"width": 2, "depth": 1}),
+    ("coldenhoff", {"width": 2, "depth": 3}),
     ("mery", {"width": 4}),
+    ("mery", {"width": 2, "depth": 1}),
+    ("mery", {"width": 2, "depth": 3}),
     ("mery-skip", {"width": 4}),
+    ("mery-skip", {"width": 4, "skip": 0}),
+    ("mery-skip", {"width": 3, "depth": 2}),
+    ("mery-skip", {"width": 3, "depth": 6, "inner": 2}),
     ("hilsberg", {"width": 4}),
+    ("hilsberg", {"width": 2, "depth": 1}),
+    ("hilsberg", {"width": 2, "depth": 3}),
     ("hilsberg-published", {"width": 4}),
+    ("hilsberg-published", {"width": 2, "depth": 3}),
 ]
 
 
@@ -54,7 +66,7 @@ def test_the_output_has_the_shape_of_the_input(name, channels):
 def test_multiple_is_the_least_there_is(name, sizes):
     multiple, _ = facts(name, sizes)
     model = build(name, **sizes)
-    start = max(multiple, 8)
+    start = max(2 * multiple, 8)
     fitting = []
     for side in range(start, start + 2 * multiple):
         try:
@@ -89,7 +101,7 @@ def test_a_pixel_has_influence_as_far_as_reach_says_and_no_farther(name, sizes):
 def test_gradients(name, sizes):
     multiple, _ = facts(name, sizes)
     model = alive(build(name, **sizes))
-    gradcheck_direction(model, torch.rand(2, 3, max(2 * multiple, 8), max(multiple, 8)))
+    gradcheck_direction(model, torch.rand(2, 3, max(3 * multiple, 8), max(2 * multiple, 8)))
 
 
 def test_sizes_are_arguments():
@@ -127,7 +139,10 @@ def test_the_same_seed_makes_the_same_network():
         ("compcat", {}, "there is no architecture 'compcat'; did you mean compact[?]"),
         ("?", {}, "no architecture '[?]'; choose one of compact, unet, zhao, david, coldenhoff"),
         ("compact", {"widht": 3}, "compact has no size 'widht'; did you mean width[?]"),
-        ("zhao", {"depth": 3}, "zhao has no size 'depth'; choose one of channels, width"),
+        ("zhao", {"kernel": 3}, "no size 'kernel'; choose one of channels, width, depth, leaky"),
+        ("zhao", {"leaky": -1}, "zhao: leaky must be a whole number of at least 0, got -1"),
+        ("mery-skip", {"depth": 5}, "depth must be even, as many down as up; got 5"),
+        ("mery-skip", {"depth": 1}, "depth must be a whole number of at least 2, got 1"),
         ("compact", {"width": 0}, "compact: width must be a whole number of at least 1, got 0"),
         ("compact", {"depth": -1}, "depth must be a whole number of at least 0, got -1"),
         ("unet", {"depth": 0}, "depth must be a whole number of at least 1, got 0"),
@@ -193,6 +208,34 @@ def test_mery_skip_is_the_report_s():
 
 def test_zhao_is_the_report_s():
     assert_equal_to_twin(build("zhao", width=5), zhao_twin(5))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "parameters"),
+    [
+        ({"width": 32, "depth": 4}, 20_259),
+        ({"width": 26, "depth": 6, "inner": 22}, 20_533),
+        ({"width": 20, "depth": 8, "inner": 18, "outer": 2}, 20_729),
+        ({"width": 18, "depth": 10, "inner": 16}, 20_131),
+        ({"width": 16, "depth": 12, "inner": 14, "outer": 2}, 20_253),
+    ],
+)
+def test_networks_of_mery_s_table_2_have_as_many_parameters_as_it_says(sizes, parameters):
+    model = build("mery-skip", skip=0, **sizes)
+    assert sum(value.numel() for value in model.parameters()) == parameters
+
+
+def test_leaky_changes_what_zhao_does_below_zero_and_nothing_else():
+    torch.manual_seed(0)
+    plain = build("zhao", width=4)
+    torch.manual_seed(0)
+    leaky = build("zhao", width=4, leaky=1)
+    assert list(plain.state_dict()) == list(leaky.state_dict())
+    x = torch.rand(1, 3, 8, 8)
+    assert not torch.equal(plain.infer(x), leaky.infer(x))
+    for values in [*plain.parameters(), *leaky.parameters()]:
+        values.abs_()  # nothing is below zero then
+    assert torch.equal(plain.infer(x), leaky.infer(x))
 
 
 def test_unet_has_the_paper_s_convolutions():
