@@ -1,0 +1,36 @@
+// The kernels, compiled once for each instruction set: CHAINRULE_ISA names the namespace, the compiler's options the
+// instructions. Nothing here may come from the C++ library: the linker keeps one copy of an inline function, and it could
+// be the one with instructions that this processor lacks.
+#include "kernels.hpp"
+
+#include "threads.hpp"
+
+#define CHAINRULE_JOIN_(a, b) a##b
+#define CHAINRULE_JOIN(a, b) CHAINRULE_JOIN_(a, b)
+#define CHAINRULE_STRING_(a) #a
+#define CHAINRULE_STRING(a) CHAINRULE_STRING_(a)
+
+namespace chainrule {
+namespace CHAINRULE_ISA {
+namespace {
+
+#include "vector.hpp"
+#include "tile.hpp"
+#include "stage.hpp"
+#include "gather.hpp"
+#include "correlate.hpp"
+
+void gather(const Gather& job) { gather_direct(job); }
+
+void correlate(const Correlate& job) { correlate_direct(job); }
+
+}  // namespace
+}  // namespace CHAINRULE_ISA
+
+const Kernels& CHAINRULE_JOIN(CHAINRULE_ISA, _kernels)() {
+    using namespace CHAINRULE_ISA;
+    static constexpr Kernels kernels{CHAINRULE_STRING(CHAINRULE_ISA), gather, correlate, nullptr};
+    return kernels;
+}
+
+}  // namespace chainrule

@@ -1,0 +1,103 @@
+// What the kernels are asked to do, and the table of them that each instruction set fills in. Sizes and strides count
+// floats. Derivations: docs/kernels.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace chainrule {
+
+// An image batch (N, C, H, W) anywhere in memory.
+struct Image {
+    float* data = nullptr;
+    long n = 0, c = 0, h = 0, w = 0;      // sizes
+    long sn = 0, sc = 0, sh = 0, sw = 0;  // strides
+};
+
+enum class Nonlinearity : int { none, relu, leaky, sigmoid };
+
+// relu: max(x, 0); leaky: x where x > 0, else slope * x; sigmoid: 1 / (1 + exp(-x)).
+struct Activation {
+    Nonlinearity kind = Nonlinearity::none;
+    float slope = 0;
+};
+
+// What a kernel reads: an image or, where `output` is given, the gradient before an activation whose gradient after it is
+// `image` and whose output is `output`.
+struct Source {
+    Image image;
+    Image output;
+    Activation activation;
+};
+
+// One tap along one axis: it reads the input `offset` away from the window's origin and its weight is the sum of the
+// kernel's elements first..last.
+struct Tap {
+    long offset;
+    int first, last;
+};
+
+// Outputs first, first + step, ... along one axis, `count` in all. The window of number k begins at input k * stride.
+struct Phase {
+    long count, stride, first, step;
+    const Tap* taps;
+    int tap_count;
+};
+
+struct Axis {
+    const Phase* phases;
+    int count;
+};
+
+// weight[o, c, u, v] is at data[o * so + c * sc + u * su + v * sv]; c and o count within a group.
+struct Weight {
+    float* data;
+    long so, sc, su, sv, sg;  // sg: from one group to the next
+    long outputs, inputs;     // of one group
+    int groups;
+    int height, width;
+};
+
+// out = activation(bias + sum over taps and input channels of weight * input).
+struct Gather {
+    Source in;
+    Axis vertical, horizontal;
+    Weight weight;
+    const float* bias;  // may be null
+    Activation activation;
+    Image out;  // sc = 1
+    bool winograd;
+    int threads;
+};
+
+// weight[o, c, u, v] = sum over windows of b[o at the window's output] * a[c under the window's element u, v];
+// sums[i] = sum of a (or of b) over all but the channels, if wanted.
+struct Correlate {
+    Source a, b;
+    Axis vertical, horizontal;
+    Weight weight;
+    float* a_sums;  // may be null
+    float* b_sums;  // may be null
+    bool winograd;
+    int threads;
+};
+
+// Kernels of one instruction set.
+struct Kernels {
+    const char* name;
+    void (*gather)(const Gather&);
+    void (*correlate)(const Correlate&);
+    double (*fma_rate)(int threads, double seconds);  // floating point operations a second, at most
+};
+
+const Kernels& baseline_kernels();
+const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
+const Kernels& neon_kernels();
+
+// Scratch memory of the calling thread, reused from call to call: at least `bytes`, aligned to 64. `slot` tells several
+// apart. Throws std::bad_alloc. Blocks beyond a bound are given back by release_scratch.
+void* scratch(int slot, double bytes);
+void release_scratch();
+
+}  // namespace chainrule
