@@ -1,0 +1,1 @@
+"""Mini-project 2: the framework under the denoiser, without autograd. See `model`."""  # noqa: N999
