@@ -18,9 +18,13 @@ namespace {
 #include "tile.hpp"
 #include "stage.hpp"
 #include "gather.hpp"
+#include "scatter.hpp"
 #include "correlate.hpp"
 
-void gather(const Gather& job) { gather_direct(job); }
+void gather(const Gather& job) {
+    if (suits_scatter(job)) return gather_few(job);
+    gather_direct(job);
+}
 
 void correlate(const Correlate& job) { correlate_direct(job); }
 

@@ -1,0 +1,129 @@
+// Convolutions to few channels, as the last of a network to red, green and blue. `tile` would leave most lanes of its
+// vectors empty. So every tap gets channels of its own: one matrix product gives, for each input pixel, what it adds to
+// every output that reads it, and these are then added up.
+
+constexpr long kFewOutputs = 4;  // a vec4
+
+inline bool suits_scatter(const Gather& job) {
+    if (job.weight.outputs > kFewOutputs || job.weight.inputs < 8 || job.weight.groups != 1) return false;
+    return job.vertical.phases[0].stride == 1 && job.horizontal.phases[0].stride == 1;
+}
+
+inline long all_taps(const Axis& axis) {
+    long taps = 0;
+    for (int p = 0; p < axis.count; ++p) taps += axis.phases[p].tap_count;
+    return taps;
+}
+
+// weights[block][input][the block's (phase, tap, output) columns]
+inline void pack_columns(const Gather& job, long padded, float* weights) {
+    const Weight& w = job.weight;
+    const long vectors = padded / kLanes, blocks = parts_of(vectors, kMaxVectors);
+    __builtin_memset(weights, 0, w.inputs * padded * sizeof(float));
+    long column = 0;
+    for (int pv = 0; pv < job.vertical.count; ++pv)
+        for (int ph = 0; ph < job.horizontal.count; ++ph)
+            for (int tv = 0; tv < job.vertical.phases[pv].tap_count; ++tv)
+                for (int th = 0; th < job.horizontal.phases[ph].tap_count; ++th)
+                    for (long o = 0; o < w.outputs; ++o, ++column) {
+                        long block = 0;
+                        while (part_start(vectors, blocks, block + 1) * kLanes <= column) ++block;
+                        const long first = part_start(vectors, blocks, block) * kLanes;
+                        const long width = part_start(vectors, blocks, block + 1) * kLanes - first;
+                        float* to = weights + w.inputs * first + column - first;
+                        for (long c = 0; c < w.inputs; ++c)
+                            to[c * width] = tap_weight(w, o, c, job.vertical.phases[pv].taps[tv],
+                                                       job.horizontal.phases[ph].taps[th], 0);
+                    }
+}
+
+// products[pixel][column] for `pixels` pixels of `inputs` floats.
+inline void multiply_pixels(const float* pixel, long pixels, long inputs, const float* weights, long padded,
+                            const float* zeros, float* products) {
+    const long vectors = padded / kLanes, blocks = parts_of(vectors, kMaxVectors);
+    for (long block = 0; block < blocks; ++block) {
+        const long first = part_start(vectors, blocks, block), size = part_start(vectors, blocks, block + 1) - first;
+        const long tiles = parts_of(pixels, kMaxRows[size]);
+        const float* rows[kRowSlots];
+        float* out[kRowSlots];
+        const Tile t{rows, &inputs, 1, weights + inputs * first * kLanes, zeros, {}, out, kLanes};
+        for (long index = 0; index < tiles; ++index) {
+            const long start = part_start(pixels, tiles, index), end = part_start(pixels, tiles, index + 1);
+            for (long m = 0; m < end - start; ++m) {
+                rows[m] = pixel + (start + m) * inputs;
+                out[m] = products + (start + m) * padded + first * kLanes;
+            }
+            kFunctions.tile[size][end - start](t);
+        }
+    }
+}
+
+// One row of outputs of one phase: the sum of the products that its taps point to.
+inline void sum_products(const Gather& job, const Phase& pv, const Phase& ph, long n, long row, const float* products,
+                         long top, long rows, long padded, long column, const float* bias, float* sums) {
+    const long outputs = job.weight.outputs, width = job.in.image.w;
+    const vec4 start = load4(bias);
+    for (long j = 0; j < ph.count; ++j) store4(sums + 4 * j, start);
+    for (int tv = 0; tv < pv.tap_count; ++tv) {
+        const long y = row + pv.taps[tv].offset;
+        for (int th = 0; th < ph.tap_count; ++th, column += outputs) {
+            if (y < top || y >= top + rows) continue;
+            const long offset = ph.taps[th].offset;
+            const float* at = products + ((y - top) * width + offset) * padded + column;
+            const long last = smaller(ph.count, width - offset);
+            for (long j = larger(0, -offset); j < last; ++j)
+                store4(sums + 4 * j, load4(sums + 4 * j) + load4(at + j * padded));
+        }
+    }
+    for (long j = 0; j < 4 * ph.count; j += kLanes) store(sums + j, activate(load(sums + j), job.activation));
+    float* out = job.out.data + n * job.out.sn + (pv.first + row * pv.step) * job.out.sh + ph.first * job.out.sw;
+    for (long j = 0; j < ph.count; ++j)
+        for (long o = 0; o < outputs; ++o) out[j * ph.step * job.out.sw + o] = sums[4 * j + o];
+}
+
+inline void gather_few(const Gather& job) {
+    const Weight& w = job.weight;
+    const Image& in = job.in.image;
+    const Reach vertical = reach_of(job.vertical), horizontal = reach_of(job.horizontal);
+    const long padded = round_up(all_taps(job.vertical) * all_taps(job.horizontal) * w.outputs, kLanes);
+    const long constant = 4 + round_up(padded, 16);
+    float* bias = static_cast<float*>(scratch(0, 4.0 * (constant + double(w.inputs) * padded)));
+    float *zeros = bias + 4, *weights = bias + constant;
+    __builtin_memset(bias, 0, constant * sizeof(float));
+    for (long o = 0; o < w.outputs && job.bias; ++o) bias[o] = job.bias[o];
+    pack_columns(job, padded, weights);
+
+    const long rows = band_rows(vertical, in.w * (w.inputs + padded), in.n, job.threads);
+    const long bands = divide_up(vertical.count, rows), items = in.n * bands;
+    const double staged = double(extent(vertical, rows)) * in.w;
+    const double floats = staged * (w.inputs + padded) + 4.0 * horizontal.count + 3 * kLanes;
+    const double bytes = 64 * (1 + long(4 * floats / 64));
+    const long parts = smaller(larger(1, job.threads), items);
+    char* memory = static_cast<char*>(scratch(1, bytes * parts));
+    long next = 0;
+    parallel_for(job.threads, parts, [&](long part) {
+        float* sums = reinterpret_cast<float*>(memory + part * long(bytes));
+        float* products = sums + round_up(4 * horizontal.count, kLanes);
+        float* buffer = products + long(staged) * padded + kLanes;
+        for (long item; (item = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < items;) {
+            const long n = item / bands, first = item % bands * rows, last = smaller(vertical.count, first + rows);
+            const long top = larger(0, first + vertical.low), bottom = smaller(in.h, last + vertical.high);
+            const long height = larger(0, bottom - top);
+            const Piece piece{n, 0, w.inputs, top, height, 1, 0, in.w, 1};
+            Band band = take_band(job, piece, buffer);
+            if (band.pitch != in.w * w.inputs) {
+                stage(job.in, piece, buffer);
+                band.data = buffer;
+            }
+            multiply_pixels(band.data, height * in.w, w.inputs, weights, padded, zeros, products);
+            long column = 0;
+            for (int pv = 0; pv < job.vertical.count; ++pv)
+                for (int ph = 0; ph < job.horizontal.count; ++ph) {
+                    const Phase &down = job.vertical.phases[pv], &across = job.horizontal.phases[ph];
+                    for (long row = first; row < smaller(last, down.count); ++row)
+                        sum_products(job, down, across, n, row, products, top, height, padded, column, bias, sums);
+                    column += long(down.tap_count) * across.tap_count * w.outputs;
+                }
+        }
+    });
+}
