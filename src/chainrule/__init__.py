@@ -4,6 +4,7 @@ Start with `chainrule.module` (the engine), then any file of `chainrule.layers`.
 """
 
 from chainrule.containers import Residual, Sequential, SkipConcat
+from chainrule.fusion import FusedConvolution, fuse
 from chainrule.gradcheck import GradientError, gradcheck, gradcheck_direction
 from chainrule.layers import (
     AvgPool2d,
@@ -22,6 +23,7 @@ from chainrule.layers import (
 )
 from chainrule.losses import L1, MSE, MSELoss
 from chainrule.module import Module, StateDictError, Tape, TapeError, accumulate, parameter
+from chainrule.ops.backends import backend, use_backend
 from chainrule.optimizers import SGD, Adam, AdamW, clip_gradients
 from chainrule.schedules import constant, cosine, linear_ramp_down, step_decay
 from chainrule.serialization import load, save
@@ -37,6 +39,7 @@ __all__ = [
     "BatchNorm2d",
     "Conv2d",
     "ConvTranspose2d",
+    "FusedConvolution",
     "GradientError",
     "Identity",
     "LeakyReLU",
@@ -56,9 +59,11 @@ __all__ = [
     "TransposeConv2d",
     "Upsampling",
     "accumulate",
+    "backend",
     "clip_gradients",
     "constant",
     "cosine",
+    "fuse",
     "gradcheck",
     "gradcheck_direction",
     "linear_ramp_down",
@@ -67,4 +72,5 @@ __all__ = [
     "save",
     "step_decay",
     "summary",
+    "use_backend",
 ]

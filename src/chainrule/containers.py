@@ -17,6 +17,9 @@ class Sequential(Module):
         modules: the modules in order, or one mapping of names to modules. The names (by default
             "0", "1", ...) begin the names in the state dict, as in PyTorch.
 
+    Attributes:
+        steps: what runs: the modules, or after `chainrule.fuse` what computes several of them.
+
     Example:
         >>> Sequential(Conv2d(3, 8, 3), ReLU())
         >>> Sequential({"encode": Conv2d(3, 8, 3), "activate": ReLU()})
@@ -24,15 +27,16 @@ class Sequential(Module):
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
         self._children = _by_name(modules)
+        self.steps = list(self._children.values())
 
     def run(self, x: Tensor, tape: Tape) -> Tensor:
-        for module in self._children.values():
+        for module in self.steps:
             x = module.run(x, tape)
         return x
 
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         gradient: Tensor | None = gy
-        for module in reversed(self._children.values()):
+        for module in reversed(self.steps):
             if gradient is None:  # the modules left only hand the network's input on
                 break
             gradient = module.back(gradient, tape)

@@ -1,6 +1,7 @@
 """The public ops: pure functions in pairs, forward and gradient. Each checks, then dispatches.
 
-This is the only place with shape checks. An error names the op, what was expected and what came.
+`on(x)` is the backend that computes with x: see `chainrule.ops.backends`. This is the only place
+with shape checks. An error names the op, what was expected and what came.
 Images are (N, C, H, W), all sizes at least 1, of one float dtype and on one device.
 """
 
@@ -8,8 +9,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from chainrule.ops import reference as backend
-from chainrule.ops.geometry import IntOrPair, Padding, Pair, Window, image_size, pair, window
+from chainrule.ops.backends import on
+from chainrule.ops.geometry import (
+    Block,
+    IntOrPair,
+    Padding,
+    Pair,
+    Window,
+    image_size,
+    pair,
+    window,
+)
 
 # -- convolution ----------------------------------------------------------------------------------
 
@@ -38,7 +48,7 @@ def conv2d(
     _check_bias(name, bias, weight.shape[0])
     sliding = window(image_size(weight), stride, padding, dilation)
     _check_fits(name, x, sliding)
-    return backend.conv2d(x, weight, bias, sliding, groups)
+    return on(x).conv2d(x, weight, bias, sliding, groups)
 
 
 def conv2d_input_grad(
@@ -58,7 +68,7 @@ def conv2d_input_grad(
     name = "Conv2d"
     sliding = window(image_size(weight), stride, padding, dilation)
     _check_gradient(name, gy, (gy.shape[0], weight.shape[0], *sliding.output_size(input_size)))
-    return backend.conv2d_input_grad(gy, weight, input_size, sliding, groups)
+    return on(gy).conv2d_input_grad(gy, weight, input_size, sliding, groups)
 
 
 def conv2d_weight_grad(
@@ -77,12 +87,12 @@ def conv2d_weight_grad(
     """
     sliding = window(kernel_size, stride, padding, dilation)
     _check_gradient("Conv2d", gy, (x.shape[0], gy.shape[1], *sliding.output_size(image_size(x))))
-    return backend.conv2d_weight_grad(x, gy, sliding, groups)
+    return on(x).conv2d_weight_grad(x, gy, sliding, groups)
 
 
 def bias_grad(gy: Tensor) -> Tensor:
     """dL/dbias (O,) of a convolution: the sum of gy (N, O, Ho, Wo) over all but the channels."""
-    return backend.bias_grad(gy)
+    return on(gy).bias_grad(gy)
 
 
 def conv_transpose2d(
@@ -112,9 +122,7 @@ def conv_transpose2d(
     _check_bias(name, bias, outputs)
     sliding = window(image_size(weight), stride, padding, dilation)
     size = _transposed_size(name, x, sliding, pair("output_padding", output_padding, 0))
-    # The backend may return a view that keeps the padding around it alive: a layer's tape would.
-    y = backend.conv2d_input_grad(x, weight, size, sliding, groups).contiguous()
-    return y if bias is None else y.add_(bias.reshape(1, -1, 1, 1))
+    return on(x).conv_transpose2d(x, weight, bias, size, sliding, groups)
 
 
 def conv_transpose2d_input_grad(
@@ -135,7 +143,7 @@ def conv_transpose2d_input_grad(
     sliding = window(image_size(weight), stride, padding, dilation)
     size = sliding.transposed_size(input_size, pair("output_padding", output_padding, 0))
     _check_gradient("ConvTranspose2d", gy, (gy.shape[0], weight.shape[1] * groups, *size))
-    return backend.conv2d(gy, weight, None, sliding, groups)[:, :, : input_size[0], : input_size[1]]
+    return on(gy).conv2d(gy, weight, None, sliding, groups)[:, :, : input_size[0], : input_size[1]]
 
 
 def conv_transpose2d_weight_grad(
@@ -157,7 +165,58 @@ def conv_transpose2d_weight_grad(
     added = pair("output_padding", output_padding, 0)
     size = sliding.transposed_size(image_size(x), added)
     _check_gradient("ConvTranspose2d", gy, (x.shape[0], gy.shape[1], *size))
-    return backend.conv2d_weight_grad(gy, x, sliding, groups)
+    return on(x).conv2d_weight_grad(gy, x, sliding, groups)
+
+
+# -- a convolution with what stands before and after it -------------------------------------------
+
+
+def block(x: Tensor, weight: Tensor, bias: Tensor | None, layers: Block) -> Tensor:
+    """[Nearest upsampling,] convolution [and activation] in one: what `chainrule.fusion` makes.
+
+    Raises:
+        TypeError, ValueError: as the ops that it stands for.
+    """
+    name = "ConvTranspose2d" if layers.transposed else "Conv2d"
+    _check_images(name, "input", x)
+    inputs, outputs = _block_channels(weight, layers)
+    _check_channels(name, x, inputs, weight)
+    _check_alike(name, x, weight=weight, bias=bias)
+    _check_bias(name, bias, outputs)
+    size = layers.output_size(image_size(x))
+    if min(size) < 1:
+        raise ValueError(
+            f"{name}: the window spans {layers.window.span}, too much for the input {_shape(x)}"
+        )
+    return on(x).block(x, weight, bias, size, layers)
+
+
+def block_input_grad(
+    gy: Tensor, y: Tensor, weight: Tensor, input_size: Pair, layers: Block
+) -> Tensor:
+    """dL/dx of `block` from gy = dL/dy and its output y.
+
+    Raises:
+        ValueError: gy is not of y's shape.
+    """
+    _check_gradient("Conv2d", gy, tuple(y.shape))
+    return on(gy).block_input_grad(gy, y, weight, input_size, layers)
+
+
+def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tuple[Tensor, Tensor]:
+    """dL/dweight and dL/dbias of `block`, from its input x, gy = dL/dy and its output y.
+
+    Raises:
+        ValueError: gy is not of y's shape.
+    """
+    _check_gradient("Conv2d", gy, tuple(y.shape))
+    return on(gy).block_parameter_grads(x, gy, y, layers)
+
+
+def _block_channels(weight: Tensor, layers: Block) -> tuple[int, int]:
+    """Channels in and out."""
+    first, second = weight.shape[0], weight.shape[1] * layers.groups
+    return (first, second) if layers.transposed else (second, first)
 
 
 # -- pooling and resampling -----------------------------------------------------------------------
@@ -178,7 +237,7 @@ def max_pool2d(
         TypeError, ValueError: shapes or arguments that don't fit, with the values met.
     """
     sliding = _pooling_window("MaxPool2d", x, kernel_size, stride, padding, dilation)
-    return backend.max_pool2d(x, sliding)
+    return on(x).max_pool2d(x, sliding)
 
 
 def max_pool2d_grad(
@@ -193,7 +252,7 @@ def max_pool2d_grad(
     """dL/dx of `max_pool2d`: gy goes to the place that held the maximum, as `places` tells."""
     _check_gradient("MaxPool2d", gy, tuple(places.shape))
     sliding = window(kernel_size, stride, padding, dilation)
-    return backend.max_pool2d_grad(gy, places, input_size, sliding)
+    return on(gy).max_pool2d_grad(gy, places, input_size, sliding)
 
 
 def avg_pool2d(
@@ -209,7 +268,7 @@ def avg_pool2d(
         TypeError, ValueError: shapes or arguments that don't fit, with the values met.
     """
     sliding = _pooling_window("AvgPool2d", x, kernel_size, stride, padding, 1)
-    return backend.avg_pool2d(x, sliding, count_include_pad)
+    return on(x).avg_pool2d(x, sliding, count_include_pad)
 
 
 def avg_pool2d_grad(
@@ -223,7 +282,7 @@ def avg_pool2d_grad(
     """dL/dx of `avg_pool2d`: an equal share of gy to every place that counted."""
     sliding = window(kernel_size, stride, padding, 1)
     _check_gradient("AvgPool2d", gy, (*gy.shape[:2], *sliding.output_size(input_size)))
-    return backend.avg_pool2d_grad(gy, input_size, sliding, count_include_pad)
+    return on(gy).avg_pool2d_grad(gy, input_size, sliding, count_include_pad)
 
 
 def upsample_nearest2d(x: Tensor, scale: IntOrPair) -> Tensor:
@@ -233,7 +292,7 @@ def upsample_nearest2d(x: Tensor, scale: IntOrPair) -> Tensor:
         TypeError, ValueError: shapes or arguments that don't fit, with the values met.
     """
     _check_images("NearestUpsampling", "input", x)
-    return backend.upsample_nearest2d(x, pair("scale_factor", scale, 1))
+    return on(x).upsample_nearest2d(x, pair("scale_factor", scale, 1))
 
 
 def upsample_nearest2d_grad(gy: Tensor, input_size: Pair, scale: IntOrPair) -> Tensor:
@@ -241,7 +300,7 @@ def upsample_nearest2d_grad(gy: Tensor, input_size: Pair, scale: IntOrPair) -> T
     rows, columns = pair("scale_factor", scale, 1)
     size = (input_size[0] * rows, input_size[1] * columns)
     _check_gradient("NearestUpsampling", gy, (*gy.shape[:2], *size))
-    return backend.upsample_nearest2d_grad(gy, (rows, columns))
+    return on(gy).upsample_nearest2d_grad(gy, (rows, columns))
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:
@@ -269,7 +328,7 @@ def concatenate(a: Tensor, b: Tensor) -> Tensor:
             f"SkipConcat: the inner module turns {tuple(a.shape)} into {tuple(b.shape)}; only the "
             "channels may differ (with strides or pooling inside, pad the image to a multiple)"
         )
-    return backend.concatenate(a, b)
+    return on(a).concatenate(a, b)
 
 
 # -- activations -----------------------------------------------------------------------------------
@@ -278,49 +337,49 @@ def concatenate(a: Tensor, b: Tensor) -> Tensor:
 def relu(x: Tensor) -> Tensor:
     """y = max(x, 0), any shape."""
     _check_float("ReLU", "input", x)
-    return backend.relu(x)
+    return on(x).relu(x)
 
 
 def relu_grad(gy: Tensor, y: Tensor) -> Tensor:
     """dL/dx of `relu` = gy where y > 0, else 0."""
     _check_gradient("ReLU", gy, tuple(y.shape))
-    return backend.relu_grad(gy, y)
+    return on(gy).relu_grad(gy, y)
 
 
 def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
     """y = x where x > 0, else slope * x, any shape; slope >= 0."""
     _check_float("LeakyReLU", "input", x)
-    return backend.leaky_relu(x, slope)
+    return on(x).leaky_relu(x, slope)
 
 
 def leaky_relu_grad(gy: Tensor, y: Tensor, slope: float = 0.01) -> Tensor:
     """dL/dx of `leaky_relu` = gy where y > 0, else slope * gy."""
     _check_gradient("LeakyReLU", gy, tuple(y.shape))
-    return backend.leaky_relu_grad(gy, y, slope)
+    return on(gy).leaky_relu_grad(gy, y, slope)
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """y = 1 / (1 + exp(-x)), any shape."""
     _check_float("Sigmoid", "input", x)
-    return backend.sigmoid(x)
+    return on(x).sigmoid(x)
 
 
 def sigmoid_grad(gy: Tensor, y: Tensor) -> Tensor:
     """dL/dx of `sigmoid` = gy y (1 - y)."""
     _check_gradient("Sigmoid", gy, tuple(y.shape))
-    return backend.sigmoid_grad(gy, y)
+    return on(gy).sigmoid_grad(gy, y)
 
 
 def tanh(x: Tensor) -> Tensor:
     """y = tanh(x), any shape."""
     _check_float("Tanh", "input", x)
-    return backend.tanh(x)
+    return on(x).tanh(x)
 
 
 def tanh_grad(gy: Tensor, y: Tensor) -> Tensor:
     """dL/dx of `tanh` = gy (1 - y^2)."""
     _check_gradient("Tanh", gy, tuple(y.shape))
-    return backend.tanh_grad(gy, y)
+    return on(gy).tanh_grad(gy, y)
 
 
 # -- batch normalization ---------------------------------------------------------------------------
@@ -342,7 +401,7 @@ def channel_statistics(
             f"BatchNorm2d: training needs more than one value per channel, got {tuple(x.shape)}; "
             "use a larger batch, or eval()"
         )
-    return backend.channel_statistics(x)
+    return on(x).channel_statistics(x)
 
 
 def normalize(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
@@ -353,18 +412,18 @@ def normalize(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     """
     _check_batch_norm(x, mean.shape[0])
     _check_alike("BatchNorm2d", x, mean=mean, scale=scale)
-    return backend.normalize(x, mean, scale)
+    return on(x).normalize(x, mean, scale)
 
 
 def normalize_grad(gxhat: Tensor, xhat: Tensor, scale: Tensor) -> Tensor:
     """dL/dx of `normalize` when mean and scale are x's own statistics."""
     _check_gradient("BatchNorm2d", gxhat, tuple(xhat.shape))
-    return backend.normalize_grad(gxhat, xhat, scale)
+    return on(gxhat).normalize_grad(gxhat, xhat, scale)
 
 
 def normalize_fixed_grad(gxhat: Tensor, scale: Tensor) -> Tensor:
     """dL/dx of `normalize` when mean and scale are fixed numbers, as in evaluation."""
-    return backend.normalize_fixed_grad(gxhat, scale)
+    return on(gxhat).normalize_fixed_grad(gxhat, scale)
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -375,13 +434,13 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     _check_batch_norm(x, weight.shape[0])
     _check_alike("BatchNorm2d", x, weight=weight, bias=bias)
-    return backend.affine(x, weight, bias)
+    return on(x).affine(x, weight, bias)
 
 
 def affine_grad(gy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """dL/dx, dL/dweight and dL/dbias of `affine`."""
     _check_gradient("BatchNorm2d", gy, tuple(x.shape))
-    return backend.affine_grad(gy, x, weight)
+    return on(gy).affine_grad(gy, x, weight)
 
 
 # -- losses ----------------------------------------------------------------------------------------
@@ -394,12 +453,12 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
         TypeError, ValueError: shapes, dtypes or devices differ.
     """
     _check_target("MSE", prediction, target)
-    return backend.squared_error(prediction, target)
+    return on(prediction).squared_error(prediction, target)
 
 
 def squared_error_grad(prediction: Tensor, target: Tensor) -> Tensor:
     """dL/dprediction of `squared_error` = 2 (prediction - target)."""
-    return backend.squared_error_grad(prediction, target)
+    return on(prediction).squared_error_grad(prediction, target)
 
 
 def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
@@ -409,12 +468,12 @@ def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
         TypeError, ValueError: shapes, dtypes or devices differ.
     """
     _check_target("L1", prediction, target)
-    return backend.absolute_error(prediction, target)
+    return on(prediction).absolute_error(prediction, target)
 
 
 def absolute_error_grad(prediction: Tensor, target: Tensor) -> Tensor:
     """dL/dprediction of `absolute_error` = sign(prediction - target)."""
-    return backend.absolute_error_grad(prediction, target)
+    return on(prediction).absolute_error_grad(prediction, target)
 
 
 # -- checks ----------------------------------------------------------------------------------------

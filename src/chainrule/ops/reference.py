@@ -16,7 +16,7 @@ into an image, is the transpose of `unfold`. Derivations: docs/gradients.md.
 from torch import Tensor, cat
 from torch.nn.functional import fold, unfold
 
-from chainrule.ops.geometry import Pair, Window, image_size
+from chainrule.ops.geometry import Block, Pair, Window, image_size
 
 # -- convolution ----------------------------------------------------------------------------------
 
@@ -44,6 +44,15 @@ def conv2d_weight_grad(x: Tensor, gy: Tensor, window: Window, groups: int) -> Te
     columns = _columns(_pad(x, window, 0)[:, :, :rows, :width], window, groups)
     gradient = (_by_group(gy, groups) @ columns.transpose(2, 3)).sum(0)
     return gradient.reshape(gy.shape[1], x.shape[1] // groups, *window.kernel)
+
+
+def conv_transpose2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, size: Pair, window: Window, groups: int
+) -> Tensor:
+    """The input gradient of a convolution, used forward: y (N, O, *size)."""
+    # Not a view: a layer's tape would keep the padding around it alive.
+    y = conv2d_input_grad(x, weight, size, window, groups).contiguous()
+    return y if bias is None else y.add_(bias.reshape(1, -1, 1, 1))
 
 
 def bias_grad(gy: Tensor) -> Tensor:
@@ -196,6 +205,57 @@ def tanh(x: Tensor) -> Tensor:
 def tanh_grad(gy: Tensor, y: Tensor) -> Tensor:
     """dL/dx = gy (1 - y^2)."""
     return gy * (1 - y * y)
+
+
+# -- a convolution with what stands before and after it --------------------------------------------
+
+
+def block(x: Tensor, weight: Tensor, bias: Tensor | None, size: Pair, layers: Block) -> Tensor:
+    """y = activation(convolution(upsampling(x))), (N, O, *size)."""
+    if layers.transposed:
+        z = conv_transpose2d(x, weight, bias, size, layers.window, layers.groups)
+    else:
+        z = conv2d(_enlarged(x, layers), weight, bias, layers.window, layers.groups)
+    if layers.activation == "relu":
+        return relu(z)
+    if layers.activation == "leaky_relu":
+        return leaky_relu(z, layers.slope)
+    return sigmoid(z) if layers.activation == "sigmoid" else z
+
+
+def block_input_grad(
+    gy: Tensor, y: Tensor, weight: Tensor, input_size: Pair, layers: Block
+) -> Tensor:
+    """dL/dx, through the activation, the convolution and the upsampling."""
+    gz = _before_activation(gy, y, layers)
+    window, groups, scale = layers.window, layers.groups, layers.scale
+    if layers.transposed:
+        return conv2d(gz, weight, None, window, groups)[:, :, : input_size[0], : input_size[1]]
+    enlarged = (input_size[0] * scale[0], input_size[1] * scale[1])
+    gx = conv2d_input_grad(gz, weight, enlarged, window, groups)
+    return gx if scale == (1, 1) else upsample_nearest2d_grad(gx, scale)
+
+
+def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tuple[Tensor, Tensor]:
+    """dL/dweight and dL/dbias."""
+    gz = _before_activation(gy, y, layers)
+    if layers.transposed:
+        return conv2d_weight_grad(gz, x, layers.window, layers.groups), bias_grad(gz)
+    gweight = conv2d_weight_grad(_enlarged(x, layers), gz, layers.window, layers.groups)
+    return gweight, bias_grad(gz)
+
+
+def _enlarged(x: Tensor, layers: Block) -> Tensor:
+    return x if layers.scale == (1, 1) else upsample_nearest2d(x, layers.scale)
+
+
+def _before_activation(gy: Tensor, y: Tensor, layers: Block) -> Tensor:
+    """dL/dz from dL/dy, where y = activation(z)."""
+    if layers.activation == "relu":
+        return relu_grad(gy, y)
+    if layers.activation == "leaky_relu":
+        return leaky_relu_grad(gy, y, layers.slope)
+    return sigmoid_grad(gy, y) if layers.activation == "sigmoid" else gy
 
 
 # -- batch normalization ---------------------------------------------------------------------------
