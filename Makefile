@@ -1,26 +1,52 @@
-# Each target does its own set-up: all it needs is Python 3.10 or newer with venv, and git.
+# Each target does its own set-up: all it needs is Python 3.10 or newer with venv, and git. With GCC
+# or Clang the kernels for the CPU are compiled, too.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SANITIZED := build/asan
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-pure asan lint clean
 
 help:
-	@echo "make demo    train on noisy pairs, then denoise a photograph (some minutes)"
-	@echo "make test    run the tests"
-	@echo "make lint    check style and types"
-	@echo "make clean   remove the environment, caches and built packages"
-	@echo "The first three install what they need into $(VENV). Another Python: make test PYTHON=python3.12"
+	@echo "make demo       train on noisy pairs, then denoise a photograph (some minutes)"
+	@echo "make test       run the tests"
+	@echo "make test-pure  run the tests without the compiled kernels"
+	@echo "make asan       test the compiled kernels with AddressSanitizer (needs g++ on Linux)"
+	@echo "make lint       check style and types"
+	@echo "make clean      remove the environment, caches and built packages"
+	@echo "All but the last install what they need into $(VENV). Another Python: make test PYTHON=python3.12"
+	@echo "Some of the tests: make test TESTS=tests/chainrule"
 
 demo: $(INSTALLED)
 	$(BIN)/noise2noise demo --overwrite
 
 # One thread for each of the two workers: tensors in tests are too small to share.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(TESTS)
+
+test-pure: $(INSTALLED)
+	CHAINRULE_BACKEND=reference OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(TESTS)
+
+# The package again, in a folder of its own.
+# SKBUILD_WHEEL_CMAKE  a build that fails is an error here, not made up for by plain Python
+# RelWithDebInfo       the report names lines
+# -S                   the editable install of $(VENV) doesn't come first
+# LD_PRELOAD           Python isn't sanitized, so the sanitizer must be there before it, and with it
+#                      the C++ library, whose exceptions it follows
+# detect_leaks=0       Python leaks on purpose
+# --capture=sys        the report is written past Python
+asan: $(INSTALLED)
+	rm -rf $(SANITIZED)
+	CXX=g++ SKBUILD_WHEEL_CMAKE=true SKBUILD_CMAKE_BUILD_TYPE=RelWithDebInfo \
+		SKBUILD_CMAKE_DEFINE=CHAINRULE_SANITIZE=ON \
+		$(BIN)/pip install --disable-pip-version-check --no-deps --target $(SANITIZED) .
+	PYTHONPATH=$(SANITIZED):$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))') \
+		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+		ASAN_OPTIONS=detect_leaks=0 \
+		$(BIN)/python -S -m pytest --capture=sys tests/chainrule/test_native.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -32,7 +58,7 @@ clean:
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PyTorch comes first and alone, so that nothing else has a say in which build of it is taken.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt $(wildcard native/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, and $(PYTHON) is %s; name another, as in: make test PYTHON=python3.12" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt torch
