@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from chainrule import MSE, Adam, Module, cosine
+from chainrule import MSE, Adam, Module, cosine, fuse
 from noise2noise import architectures
 from noise2noise.data import TensorPairs, batches, steps_per_epoch
 from noise2noise.denoiser import Denoiser, ModelInfo
@@ -85,8 +85,8 @@ class CourseModel:
             UserError: the tensors or the number are others.
             DivergedError: the loss is not finite any more.
         """
-        check_images("train_input", train_input, self._sizes["channels"])
-        check_images("train_target", train_target, self._sizes["channels"])
+        train_input = checked_images("train_input", train_input, self._sizes["channels"])
+        train_target = checked_images("train_target", train_target, self._sizes["channels"])
         if train_input.shape != train_target.shape:
             raise UserError(
                 f"train_input is {tuple(train_input.shape)} and train_target "
@@ -98,11 +98,11 @@ class CourseModel:
         pairs = TensorPairs(train_input, train_target, self._crop(train_input), True)
         total = steps_per_epoch(pairs, self.batch_size) * num_epochs
         rates = iter(map(cosine(self.learning_rate, max(total, 1)), range(total)))
-        self.network.train()
+        network = fuse(self.network.train())
         for _ in range(num_epochs):
             for noisy, target in batches(pairs, self.batch_size, 0, self._epochs):
                 self.optimizer.lr = next(rates)
-                self._step(noisy, target)
+                self._step(network, noisy, target)
             self._epochs += 1
 
     def predict(self, test_input: Tensor) -> Tensor:
@@ -118,10 +118,10 @@ class CourseModel:
         Raises:
             UserError: the tensor is another.
         """
-        check_images("test_input", test_input, self._sizes["channels"])
+        test_input = checked_images("test_input", test_input, self._sizes["channels"])
         denoiser = Denoiser(self.network, self._info)
         clean = torch.empty(test_input.shape)
-        for place, image in enumerate(test_input.detach().cpu()):
+        for place, image in enumerate(test_input.cpu()):
             noisy = (image.float() / 255).numpy()
             clean[place] = torch.from_numpy(denoiser.denoise_unit(noisy))
         return clean.clamp_(0, 1).mul_(255)
@@ -148,15 +148,15 @@ class CourseModel:
             )
         return min(height, width) // self._multiple * self._multiple
 
-    def _step(self, noisy: Tensor, target: Tensor) -> None:
-        self.network.zero_grad()
-        value = float(self.loss.forward(self.network.forward(noisy), target))
+    def _step(self, network: Module, noisy: Tensor, target: Tensor) -> None:
+        network.zero_grad()
+        value = float(self.loss.forward(network.forward(noisy), target))
         if not math.isfinite(value):
             raise DivergedError(
                 f"the loss is {value}: training has diverged; make a new Model() or call "
                 "load_pretrained_model(), and check that the pairs show the same scenes"
             )
-        self.network.backward(self.loss.backward(), input_gradient=False)
+        network.backward(self.loss.backward(), input_gradient=False)
         self.optimizer.step()
 
 
@@ -178,8 +178,8 @@ def read_best(path: Path) -> BestModel:
         ) from error
 
 
-def check_images(name: str, images: Tensor, channels: int) -> None:
-    """Refuse all but (N, channels, H, W), uint8 or floats, 0 to 255.
+def checked_images(name: str, images: Tensor, channels: int) -> Tensor:
+    """The images without autograd, if they are (N, channels, H, W), uint8 or floats, 0 to 255.
 
     Raises:
         UserError: names the argument and what it holds instead.
@@ -198,8 +198,10 @@ def check_images(name: str, images: Tensor, channels: int) -> None:
             f"{name}: expected uint8 or floats from 0 to 255, got {images.dtype}; "
             "convert it with .float()"
         )
+    images = images.detach()
     if images.is_floating_point() and len(images):
         _check_values(name, images)
+    return images
 
 
 def _check_values(name: str, images: Tensor) -> None:

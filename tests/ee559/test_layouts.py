@@ -1,0 +1,32 @@
+"""The folders are found the way the course's harness looks for them, and autograd goes off."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SCRIPT = """
+import importlib, sys
+import torch
+sys.path.append({path!r})
+first = importlib.import_module("{package}Miniproject_1.model")
+assert torch.is_grad_enabled()
+second = importlib.import_module("{package}Miniproject_2.model")
+assert not torch.is_grad_enabled()
+for module in (first, second):
+    model = module.Model()
+    model.load_pretrained_model()
+    assert model.predict(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
+"""
+
+
+@pytest.mark.parametrize(("path", "package"), [(ROOT / "ee559", ""), (ROOT, "ee559.")])
+def test_both_projects_are_found_from_anywhere(tmp_path, path, package):
+    script = SCRIPT.format(path=str(path), package=package)
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
