@@ -1,0 +1,102 @@
+"""What is measured: recipes, and one training step or inference pass of each contender."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from chainrule import MSE, SGD, Adam, Module, fuse, use_backend
+from noise2noise import architectures
+from noise2noise.benchmark import twins
+from noise2noise.benchmark.twins import Step
+
+OURS = "chainrule"
+REFERENCE = "reference"
+CONTENDERS = (OURS, REFERENCE, *twins.VARIANTS)
+"""Ours as it comes, our reference backend, and PyTorch three times: `twins.VARIANTS`."""
+
+TASKS = ("training", "inference")
+
+OPTIMIZERS = {"sgd": SGD, "adam": Adam}
+
+
+class Recipe(NamedTuple):
+    """How a network is trained: batch sizes, side of the images, and the optimizer."""
+
+    batches: tuple[int, ...]
+    side: int
+    optimizer: str
+    options: dict[str, float]
+
+
+RECIPES = {
+    "zhao": Recipe((16, 128), 32, "sgd", {"lr": 0.01, "momentum": 0.9}),
+    "hilsberg": Recipe((50, 128), 32, "sgd", {"lr": 2.0}),
+    "coldenhoff": Recipe((16, 128), 32, "sgd", {"lr": 0.5, "momentum": 0.9}),
+    "mery": Recipe((8, 128), 32, "sgd", {"lr": 0.1}),
+    "mery-skip": Recipe((8, 128), 32, "adam", {"lr": 1e-3}),
+    "unet": Recipe((4, 16), 64, "adam", {"lr": 1e-3}),
+}
+"""The five networks as their reports train them, and at batch 128. The U-Net with the batch of its
+paper (Lehtinen et al. 2018), and as `noise2noise train` has it by default: 16 crops of 64 x 64."""
+
+
+def network(name: str) -> Module:
+    """The network `name` with the same random weights at every call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return architectures.build(name)
+
+
+def images(name: str, batch: int) -> tuple[Tensor, Tensor]:
+    """Noisy inputs and targets for it: each (batch, 3, side, side), uniform in [0, 1]."""
+    shape = (batch, 3, RECIPES[name].side, RECIPES[name].side)
+    random = torch.Generator().manual_seed(0)
+    return torch.rand(shape, generator=random), torch.rand(shape, generator=random)
+
+
+def step_of(contender: str, name: str, task: str, batch: int) -> Step:
+    """What `contender` does once in `task` with the network `name`; nothing is run yet."""
+    model, recipe, (x, y) = network(name), RECIPES[name], images(name, batch)
+    if contender in twins.VARIANTS and task == "inference":
+        return twins.inference(model, x, contender)
+    if contender in twins.VARIANTS:
+        return twins.training_step(model, x, y, recipe.optimizer, recipe.options, contender)
+    if contender == REFERENCE:
+        return _by_the_reference(_our_step(model, x, y, recipe, task))
+    return _our_step(fuse(model), x, y, recipe, task)
+
+
+def _our_step(model: Module, x: Tensor, y: Tensor, recipe: Recipe, task: str) -> Step:
+    return _inference(model, x) if task == "inference" else _training(model, x, y, recipe)
+
+
+def _training(model: Module, x: Tensor, y: Tensor, recipe: Recipe) -> Step:
+    loss, descent = MSE(), OPTIMIZERS[recipe.optimizer](model.param(), **recipe.options)
+
+    def step() -> None:
+        model.zero_grad()
+        loss.forward(model.forward(x), y)
+        model.backward(loss.backward(), input_gradient=False)
+        descent.step()
+
+    return step
+
+
+def _inference(model: Module, x: Tensor) -> Step:
+    model.eval()
+
+    def step() -> None:
+        model.infer(x)
+
+    return step
+
+
+def _by_the_reference(step: Step) -> Step:
+    def slow_step() -> None:
+        with use_backend("reference"):
+            step()
+
+    return slow_step
