@@ -20,13 +20,18 @@ namespace {
 #include "gather.hpp"
 #include "scatter.hpp"
 #include "correlate.hpp"
+#include "winograd.hpp"
 
 void gather(const Gather& job) {
     if (suits_scatter(job)) return gather_few(job);
+    if (job.winograd && suits_winograd(job.vertical, job.horizontal, job.weight)) return gather_winograd(job);
     gather_direct(job);
 }
 
-void correlate(const Correlate& job) { correlate_direct(job); }
+void correlate(const Correlate& job) {
+    if (job.winograd && suits_winograd(job.vertical, job.horizontal, job.weight)) return correlate_winograd(job);
+    correlate_direct(job);
+}
 
 }  // namespace
 }  // namespace CHAINRULE_ISA
