@@ -19,7 +19,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from chainrule.serialization import replacing
 from noise2noise.errors import UserError
 
-_BLUE, _ORANGE, _INK, _GREY = "#1f6fb4", "#d8601a", "#24292f", "#d0d7de"
+INK, GREY = "#24292f", "#d0d7de"
+"""Of text and of grid lines, in all figures."""
+
+_BLUE, _ORANGE = "#1f6fb4", "#d8601a"
 
 _PHOTOGRAPHIC = (".png", ".jpg", ".webp")
 _DRAWN = (*_PHOTOGRAPHIC, ".pdf", ".svg")
@@ -63,7 +66,7 @@ def save_curves(
         left.yaxis.set_minor_locator(NullLocator())
     _draw_curve(right, epoch, psnr, "validation PSNR (dB)", _ORANGE)
     _mark_best(right, epoch, psnr)
-    _save(figure, Path(path), overwrite, _DRAWN)
+    save_figure(figure, Path(path), overwrite)
 
 
 def save_comparison(
@@ -108,7 +111,8 @@ def save_comparison(
         across = shown[0].shape[1]
         rows.append([_enlarged(square, across) for square in squares])
     frame = None if zoom is None else tuple(scale * number for number in zoom)
-    _save(_sheet(rows, titles, caption, frame), Path(path), overwrite, _PHOTOGRAPHIC)
+    sheet = _sheet(rows, titles, caption, frame)
+    save_figure(sheet, Path(path), overwrite, _PHOTOGRAPHIC)
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
@@ -131,16 +135,16 @@ def _column(rows: Sequence[Mapping[str, object]], name: str) -> np.ndarray:
 def _draw_curve(axes: Axes, epoch: np.ndarray, values: np.ndarray, label: str, colour: str) -> None:
     marker = "o" if len(epoch) <= 30 else ""
     axes.plot(epoch, values, color=colour, linewidth=1.8, marker=marker, markersize=3.5)
-    axes.set_xlabel("epoch", color=_INK)
-    axes.set_ylabel(label, color=_INK)
+    axes.set_xlabel("epoch", color=INK)
+    axes.set_ylabel(label, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     margin = max(0.5, 0.03 * np.ptp(epoch))  # of one epoch alone, too
     axes.set_xlim(epoch.min() - margin, epoch.max() + margin)
-    axes.grid(color=_GREY, linewidth=0.6)
+    axes.grid(color=GREY, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK)
+    axes.tick_params(colors=INK)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_GREY)
+    axes.spines[["left", "bottom"]].set_color(GREY)
 
 
 def _mark_best(axes: Axes, epoch: np.ndarray, psnr: np.ndarray) -> None:
@@ -148,7 +152,7 @@ def _mark_best(axes: Axes, epoch: np.ndarray, psnr: np.ndarray) -> None:
         return
     best = int(np.nanargmax(np.where(np.isfinite(psnr), psnr, np.nan)))
     axes.set_title(
-        f"best {psnr[best]:.2f} dB in epoch {epoch[best]:g}", fontsize=10, color=_INK, loc="right"
+        f"best {psnr[best]:.2f} dB in epoch {epoch[best]:g}", fontsize=10, color=INK, loc="right"
     )
     axes.plot(epoch[best], psnr[best], "o", color=_ORANGE, markersize=7, fillstyle="none")
 
@@ -267,7 +271,7 @@ def _write(
             y / height,
             words,
             fontsize=size * points,
-            color=_INK,
+            color=INK,
             ha="center",
             va="center" if "\n" in words else "center_baseline",
             parse_math=False,
@@ -280,7 +284,15 @@ def _write(
         text.set_fontsize(size * points * room / widest)
 
 
-def _save(figure: Figure, path: Path, overwrite: bool, suffixes: Sequence[str]) -> None:
+def save_figure(
+    figure: Figure, path: Path, overwrite: bool = True, suffixes: Sequence[str] = _DRAWN
+) -> None:
+    """Write a figure to a file, whole or not at all.
+
+    Raises:
+        UserError: `path` exists and `overwrite` is false, or has none of the suffixes.
+        OSError: the disk refused.
+    """
     if path.suffix.lower() not in suffixes:
         raise UserError(
             f"{path} names no format for this figure; end it in one of {', '.join(suffixes)}"

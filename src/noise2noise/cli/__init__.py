@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from noise2noise.cli import benchmark, demo, denoise, evaluate, make_pairs, models, train
+from noise2noise.cli import benchmark, demo, denoise, evaluate, make_pairs, models, reproduce, train
 from noise2noise.cli.common import print_error
 from noise2noise.errors import UserError
 from noise2noise.training import DivergedError
@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (denoise, train, evaluate, make_pairs, models, demo, benchmark):
+for command in (denoise, train, evaluate, make_pairs, models, demo, benchmark, reproduce):
     command.register(app)
 
 

@@ -1,0 +1,22 @@
+"""Hilsberg, Pillet and Savioz: nearest upsampling and convolution, plain SGD, learning rate 2."""
+
+from __future__ import annotations
+
+from noise2noise.studies.runs import recipe
+from noise2noise.studies.study import System
+from noise2noise.studies.systems import system
+
+_REPORT = "Hilsberg, Pillet, Savioz"
+
+STUDIES = (
+    system(
+        "hilsberg",
+        recipe("hilsberg", "sgd", lr=2.0, batch=50, epochs=20),
+        System(f"{_REPORT}, table 1", 24.07, None, "last"),
+    ),
+    system(
+        "hilsberg-published",
+        recipe("hilsberg-published", "sgd", lr=2.0, batch=50, epochs=20),
+        System(f"{_REPORT}, network of the published weights", 24.07, "hilsberg", "last"),
+    ),
+)
