@@ -31,13 +31,14 @@ test-pure: $(INSTALLED)
 	CHAINRULE_BACKEND=reference OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(TESTS)
 
 # The package again, in a folder of its own.
-# SKBUILD_WHEEL_CMAKE  a build that fails is an error here, not made up for by plain Python
-# RelWithDebInfo       the report names lines
-# -S                   the editable install of $(VENV) doesn't come first
-# LD_PRELOAD           Python isn't sanitized, so the sanitizer must be there before it, and with it
-#                      the C++ library, whose exceptions it follows
-# detect_leaks=0       Python leaks on purpose
-# --capture=sys        the report is written past Python
+# SKBUILD_WHEEL_CMAKE        a build that fails is an error here, not made up for by plain Python
+# RelWithDebInfo             the report names lines
+# -S                         the editable install of $(VENV) doesn't come first
+# LD_PRELOAD                 Python isn't sanitized, so the sanitizer must be there before it, and
+#                            with it the C++ library, whose exceptions it follows
+# detect_leaks=0             Python leaks on purpose
+# allocator_may_return_null  absurd sizes are refused as they are without the sanitizer
+# --capture=sys              the report is written past Python
 asan: $(INSTALLED)
 	rm -rf $(SANITIZED)
 	CXX=g++ SKBUILD_WHEEL_CMAKE=true SKBUILD_CMAKE_BUILD_TYPE=RelWithDebInfo \
@@ -45,7 +46,7 @@ asan: $(INSTALLED)
 		$(BIN)/pip install --disable-pip-version-check --no-deps --target $(SANITIZED) .
 	PYTHONPATH=$(SANITIZED):$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))') \
 		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
-		ASAN_OPTIONS=detect_leaks=0 \
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 		$(BIN)/python -S -m pytest --capture=sys tests/chainrule/test_native.py
 
 lint: $(INSTALLED)
