@@ -62,12 +62,12 @@ def photograph(contender: str, height: int, width: int) -> dict[str, float | int
     noisy = _noisy_photograph(height, width)
     denoiser = Denoiser.load("photo")
     if contender != steps.OURS:
-        denoiser = _with_twin(denoiser)
+        denoiser = with_twin(denoiser)
     denoiser.denoise_unit(noisy[:, :64, :64])
     seconds: list[float] = []
 
     def denoise_repeatedly() -> None:
-        while sum(seconds) < LONG_ENOUGH and len(seconds) < 5:
+        while len(seconds) < 5 and sum(seconds) < LONG_ENOUGH:
             started = time.perf_counter()
             denoiser.denoise_unit(noisy)
             seconds.append(time.perf_counter() - started)
@@ -83,7 +83,8 @@ def _noisy_photograph(height: int, width: int) -> np.ndarray:
     return np.tile(leaf, (1, height // LEAF, width // LEAF))
 
 
-def _with_twin(denoiser: Denoiser) -> Denoiser:
+def with_twin(denoiser: Denoiser) -> Denoiser:
+    """The same, with the network's twin in `torch.nn` at work."""
     model = architectures.build(denoiser.info.architecture, **denoiser.info.sizes)
     model.load_state_dict(denoiser.model.state_dict())
     return Denoiser(TwinModule(model), denoiser.info)

@@ -198,7 +198,7 @@ def _warm_contenders(case: Case) -> tuple[dict[str, Step], dict[str, str]]:
     failures: dict[str, str] = {}
     for name in CONTENDERS:
         try:
-            ready[name] = _warm(steps.step_of(name, case.network, case.task, case.batch))
+            ready[name] = _warm(name, case)
         except Exception as error:
             # torch.compile fails in as many ways as machines lack a compiler; nothing else may.
             if name != "compile":
@@ -207,9 +207,10 @@ def _warm_contenders(case: Case) -> tuple[dict[str, Step], dict[str, str]]:
     return ready, failures
 
 
-def _warm(step: Step) -> Step:
+def _warm(contender: str, case: Case) -> Step:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.compile's advice to its own developers
+        warnings.simplefilter("ignore")  # torch.compile's, of itself
+        step = steps.step_of(contender, case.network, case.task, case.batch)
         step()
         step()
     return step

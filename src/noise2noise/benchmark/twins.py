@@ -27,7 +27,8 @@ from chainrule import (
 )
 from noise2noise.architectures import MerySkip
 
-Step = Callable[[], None]
+Step = Callable[[], object]
+"""What is timed: a training step, which returns its loss, or a pass, which returns the output."""
 
 VARIANTS = ("eager", "channels_last", "compile")
 """PyTorch as it comes; with channels-last memory; with that, and compiled by `torch.compile`."""
@@ -94,11 +95,13 @@ def training_step(
 
     loss = _compiled(loss) if variant == "compile" else loss
 
-    def step() -> None:
+    def step() -> Tensor:
         with torch.enable_grad():
             descent.zero_grad()
-            loss(x, y).backward()
+            value = loss(x, y)
+            value.backward()
             descent.step()
+        return value.detach()
 
     return step
 
@@ -109,9 +112,9 @@ def inference(model: Module, x: Tensor, variant: str) -> Step:
     network.eval()
     forward = _compiled(network) if variant == "compile" else network
 
-    def step() -> None:
+    def step() -> Tensor:
         with torch.inference_mode():
-            forward(x)
+            return forward(x)
 
     return step
 
