@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 try:
-    from ee559.course_model import CourseModel
-except ModuleNotFoundError:  # the folder ee559 itself is on the path, not the one around it
+    from ..course_model import CourseModel
+except ImportError:  # the folder above is on the path itself, and so is no package
     from course_model import CourseModel  # pyright: ignore[reportMissingImports]
 
 

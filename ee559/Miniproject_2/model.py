@@ -23,8 +23,8 @@ from chainrule.ops.geometry import IntOrPair, Padding
 from chainrule.optimizers import Parameters
 
 try:
-    from ee559.course_model import CourseModel
-except ModuleNotFoundError:  # the folder ee559 itself is on the path, not the one around it
+    from ..course_model import CourseModel
+except ImportError:  # the folder above is on the path itself, and so is no package
     from course_model import CourseModel  # pyright: ignore[reportMissingImports]
 
 torch.set_grad_enabled(False)
