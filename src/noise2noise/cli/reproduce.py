@@ -26,7 +26,6 @@ def register(app: typer.Typer) -> None:
     app.command(
         "reproduce",
         epilog=examples(
-            "noise2noise reproduce --list",
             "noise2noise reproduce all --photos photos/ --val val_data.pkl --quick",
             "noise2noise reproduce systems --photos photos/ --val val_data.pkl",
             "noise2noise reproduce mery-widths mery-batches --fraction 0.2",

@@ -63,9 +63,9 @@ def differences(spec: Spec, images: Images) -> dict[str, dict[str, Any]]:
     """How far prediction and gradients are from PyTorch's, with the same weights and one batch.
 
     Returns:
-        For "prediction", "input" (its gradient) and every parameter (its gradient): the "largest"
-        difference, the "scale" (largest value of PyTorch's), and the share of values "within"
-        `RELATIVE` and `ABSOLUTE`.
+        For "prediction" and every parameter, whose gradient is compared: the "largest" difference,
+        the "scale" (largest value of PyTorch's), and the share of values "within" `RELATIVE` and
+        `ABSOLUTE`.
     """
     x = unit(images.first[: spec.batch])
     model = new_network(spec)
@@ -74,15 +74,15 @@ def differences(spec: Spec, images: Images) -> dict[str, dict[str, Any]]:
     prediction = fused.forward(x)
     gradient = torch.randn(prediction.shape, generator=torch.Generator().manual_seed(spec.seed))
     model.zero_grad()
-    input_gradient = fused.backward(gradient)
-    theirs_x = x.clone().requires_grad_()
-    theirs = rival(theirs_x)
+    fused.backward(gradient)
+    theirs = rival(x)
     theirs.backward(gradient)
-    pairs = {"prediction": (prediction, theirs.detach()), "input": (input_gradient, theirs_x.grad)}
-    gradients = dict(rival.named_parameters())
-    for name, value in model.state_dict().items():
-        pairs[name] = (value.grad, gradients[name].grad)
-    return {name: _compared(*pair) for name, pair in pairs.items()}
+    found = {"prediction": _compared(prediction, theirs.detach())}
+    for (name, value), (_, their) in zip(
+        model.state_dict().items(), rival.named_parameters(), strict=True
+    ):
+        found[name] = _compared(value.grad, their.grad)
+    return found
 
 
 def _compared(ours: torch.Tensor | None, theirs: torch.Tensor | None) -> dict[str, Any]:

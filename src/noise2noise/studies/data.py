@@ -68,10 +68,9 @@ def prepare(
                 )
         return
     if photos is None or validation is None:
-        missing = "--photos" if photos is None else "--val"
         raise UserError(
-            f"{missing} is needed to begin: photographs to make noisy pairs from, and a file of "
-            "(noisy, clean) tensors to validate on"
+            f"there is no folder {folder} of results to go on with; to begin one, give --photos "
+            "(to make noisy pairs of) and --val (noisy and clean images to validate on)"
         )
     paths = _photographs(photos)
     _check_validation(validation)
@@ -91,8 +90,7 @@ def load(folder: Path) -> Images:
     Raises:
         UserError: there are none.
     """
-    if _stored(folder) is None:
-        raise UserError(f"there are no results in {folder}; run a study first, or name --output")
+    describe(folder)
     first, second = load_pair_file(folder / _FILES[0])
     noisy, clean = load_pair_file(folder / _FILES[1])
     return Images(first, second, noisy, clean)
@@ -106,7 +104,7 @@ def describe(folder: Path) -> dict[str, Any]:
     """
     stored = _stored(folder)
     if stored is None:
-        raise UserError(f"there are no results in {folder}; run a study first, or name --output")
+        raise UserError(f"there is no folder {folder} of results; run a study, or name --output")
     return stored
 
 

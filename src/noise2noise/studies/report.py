@@ -41,6 +41,7 @@ def write(lab: Lab, scale: Scale) -> Path:
         UserError: there are no data in the lab's folder, or a result is damaged.
         OSError: the disk refused.
     """
+    data.describe(lab.folder)
     figures = lab.folder / FIGURES
     figures.mkdir(exist_ok=True)
     pages = {}

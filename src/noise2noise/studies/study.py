@@ -195,10 +195,15 @@ class Page:
         return self.study.runs(self.scale)
 
     @cached_property
-    def results(self) -> dict[Key, Result]:
-        """The runs that are finished and have at least one epoch."""
+    def finished(self) -> dict[Key, Result]:
+        """The runs that are finished, those that diverged among them."""
         found = {key: result_of(spec, self.lab.runs) for key, spec in self.specs.items()}
-        return {key: each for key, each in found.items() if each is not None and each.epochs}
+        return {key: each for key, each in found.items() if each is not None}
+
+    @cached_property
+    def results(self) -> dict[Key, Result]:
+        """The runs that are finished and have at least one epoch to show."""
+        return {key: each for key, each in self.finished.items() if each.epochs}
 
     @property
     def measured(self) -> Any:
@@ -211,24 +216,19 @@ class Page:
         return f"![{text}]({self.figures.name}/{path.name})"
 
     def missing(self) -> Iterator[str]:
-        """A line on what hasn't been run yet, if there is any."""
-        number = len(self.specs) - len(self.results)
-        failed = [
-            f"{' '.join(map(str, key)) or self.study.name} in epoch {result.diverged}"
-            for key, spec in self.specs.items()
-            if (result := result_of(spec, self.lab.runs)) is not None and result.diverged
+        """Lines on the runs that diverged and on those that weren't run yet."""
+        diverged = [
+            f"{' '.join(map(str, key))} in epoch {each.diverged}".strip()
+            for key, each in self.finished.items()
+            if each.diverged is not None
         ]
-        if failed:
-            yield f"Diverged: {', '.join(failed)}."
+        if diverged:
+            yield f"Diverged: {', '.join(diverged)}."
             yield ""
-        unfinished = number - sum(
-            1
-            for key, spec in self.specs.items()
-            if key not in self.results and result_of(spec, self.lab.runs) is not None
-        )
-        if unfinished:
+        left = len(self.specs) - len(self.finished)
+        if left:
             yield (
-                f"*Not run yet: {unfinished} of {len(self.specs)} runs; "
+                f"*Not run yet: {left} of {len(self.specs)} runs; "
                 f"`noise2noise reproduce {self.study.name}` does.*"
             )
             yield ""

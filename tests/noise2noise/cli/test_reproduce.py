@@ -1,0 +1,157 @@
+"""`noise2noise reproduce`: all experiments of the reports, small, and the page of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from chainrule.serialization import save_tensors
+from noise2noise.architectures import build
+from noise2noise.corruptions import parse
+from noise2noise.dead_leaves import dead_leaves
+from noise2noise.images import Image, write_image
+from noise2noise.studies.report import STUDIES
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> list[object]:
+    """--photos and --val: three generated photographs, and five validation images."""
+    photos, noise = tmp_path / "photos", parse("subpixel:6")
+    photos.mkdir()
+    pairs = []
+    for number in range(5):
+        rng = np.random.default_rng(number)
+        leaves = np.rint(255 * dead_leaves(192, rng))
+        if number < 3:
+            pixels = leaves.astype(np.uint8).transpose(1, 2, 0)
+            write_image(photos / f"{number}.png", Image(np.ascontiguousarray(pixels)))
+        pairs.append((noise.draw(leaves, rng), np.rint(noise.clean(leaves))))
+    sides = (torch.from_numpy(np.stack(side)).byte() for side in zip(*pairs, strict=True))
+    torch.save(tuple(sides), tmp_path / "val.pkl")
+    return ["--photos", photos, "--val", tmp_path / "val.pkl", "--threads", 1]
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    folder = tmp_path / "published"
+    folder.mkdir()
+    names = {
+        "coldenhoff": "coldenhoff",
+        "mery": "mery",
+        "mery-skip": "mery_skip",
+        "david": "david",
+        "hilsberg-published": "hilsberg",
+    }
+    for name, file in names.items():
+        save_tensors(folder / f"{file}.safetensors", build(name).state_dict())
+    return folder
+
+
+def figures(page: Path) -> list[Path]:
+    return [page.parent / link for link in re.findall(r"!\[[^]]*]\(([^)]*)\)", page.read_text())]
+
+
+def test_all_of_it_quickly(run, done, inputs, published, tmp_path):
+    out = tmp_path / "out"
+    arguments = [*inputs, "--quick", "--output", out]
+    first = run("reproduce", "all", *arguments, "--published", published)
+    assert (first.status, first.out) == (0, f"{out / 'reproduction.md'}\n")
+    page = (out / "reproduction.md").read_text()
+    assert "not run yet" not in page.lower()
+    for study in STUDIES.values():
+        assert f"## {study.title}\n" in page
+    rows = re.findall(
+        r"^\| ([\w-]+) \| [\d,]+ \| [\d.]+ \| (-|[\d.]+) \| \*\*[\d.]+\*\*", page, re.M
+    )
+    assert [name for name, _ in rows] == [
+        "zhao",
+        "coldenhoff",
+        "mery",
+        "mery-skip",
+        "david",
+        "hilsberg",
+        "hilsberg-published",
+    ]
+    assert [name for name, psnr in rows if psnr == "-"] == ["zhao", "hilsberg"]
+    assert str(tmp_path) not in page  # where things lie is nobody's business
+    shown = figures(out / "reproduction.md")
+    assert len(shown) >= 15
+    assert all(path.stat().st_size > 5_000 for path in shown)
+
+    listed = done("reproduce", "--list", "--quick", "--output", out)
+    assert re.findall(r"^ *([\w-]+) .* yes ", listed, re.M) == [*STUDIES]
+
+
+def test_the_page_is_written_from_whatever_is_there(run, done, inputs, tmp_path):
+    out = tmp_path / "out"
+    done("reproduce", "coldenhoff", *inputs, "--quick", "--output", out)
+    page = (out / "reproduction.md").read_text()
+    assert "| coldenhoff | 17,987 | 23.74 | **" in page  # and no column of published weights
+    assert "| zhao | - | 24.20 | **-** |" in page
+    assert "*Not run yet: 1 of 1 runs; `noise2noise reproduce zhao` does.*" in page
+    assert "*Not run yet: `noise2noise reproduce david-tolerance` does.*" in page
+    assert "noise2noise reproduce coldenhoff --photos photos --val val.pkl --threads 1" in page
+    (out / "reproduction.md").unlink()
+    assert done("reproduce", "report", "--quick", "--output", out).strip().endswith("tion.md")
+    assert (out / "reproduction.md").read_text() == page
+
+    again = run("reproduce", "coldenhoff", "--quick", "--output", out)
+    assert again.status == 0
+    assert again.err == "1/1 coldenhoff: Coldenhoff, Sun: coldenhoff\n"  # no epoch, no timing
+
+
+def test_ctrl_c_keeps_what_is_done_and_writes_the_page(run, done, inputs, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    arguments = ["reproduce", "zhao", "coldenhoff", *inputs, "--quick", "--output", out]
+
+    def interrupted(items, description, total):
+        if description.startswith("coldenhoff 2/"):
+            raise KeyboardInterrupt
+        return items
+
+    with monkeypatch.context() as patch:
+        patch.setattr("noise2noise.cli.reproduce.track", interrupted)
+        stopped = run(*arguments)
+    assert stopped.status == 130
+    assert "the same command goes on" in stopped.err
+    page = (out / "reproduction.md").read_text()
+    assert "| zhao | 44,211 |" in page
+    assert "| coldenhoff | - |" in page
+    rest = run(*arguments)
+    assert rest.status == 0
+    assert re.findall(r"(\w+)-\w+: epoch (\d)", rest.err) == [("coldenhoff", "2")]
+
+
+def test_list_shows_every_study(done, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    listed = done("reproduce", "--list")
+    assert re.findall(r"^ *([a-z][\w-]+) +[A-Z]", listed, re.M) == [*STUDIES]
+    assert not [*tmp_path.iterdir()]
+
+
+def test_what_can_t_be_done_is_said(refused, run, inputs, tmp_path):
+    out = ["--output", tmp_path / "out"]
+    assert "name what to reproduce: all, systems, report, or a study" in refused("reproduce", *out)
+    assert "there is no study 'zhoa'" in refused("reproduce", "zhoa", *inputs, *out)
+    assert "to begin one, give --photos" in refused("reproduce", "zhao", *out)
+    assert "of results; run a study" in refused("reproduce", "report", *out)
+    assert run("reproduce", "zhao", "--fraction", 0, *out).status == 2
+    assert not (tmp_path / "out").exists()
+    missing = ["--published", tmp_path / "nowhere"]
+    quick = ["reproduce", "david-network", *inputs, "--quick", *out]
+    assert "--published" in refused(*quick, *missing)
+
+
+def test_a_quick_run_and_a_full_one_don_t_mix(done, refused, inputs, tmp_path):
+    out = ["--output", tmp_path / "out"]
+    done("reproduce", "david-network", *inputs, "--quick", *out)
+    assert "begun with another pairs than this" in refused("reproduce", "david-network", *out)
+
+
+def test_help_shows_examples(done, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "noise2noise reproduce" in done("reproduce", "--help").split("Examples")[1]
