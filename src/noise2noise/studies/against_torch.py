@@ -41,11 +41,15 @@ def epoch_seconds(spec: Spec, images: Images, rounds: int = ROUNDS) -> dict[str,
     model = new_network(spec)
     ours = Stepper(model, new_optimizer(spec, model))
     options = {"lr": spec.lr} | ({"momentum": spec.momentum} if spec.optimizer == "sgd" else {})
-    steps = [lambda: void(ours(x, y))] + [
+
+    def our_step() -> None:
+        ours(x, y)
+
+    their_steps = [
         twins.training_step(new_network(spec), x, y, spec.optimizer, options, variant)
         for variant in VARIANTS
     ]
-    seconds = in_turn(steps, rounds)
+    seconds = in_turn([our_step, *their_steps], rounds)
     return {
         name: {
             "median": spec.steps * statistics.median(values),
@@ -53,10 +57,6 @@ def epoch_seconds(spec: Spec, images: Images, rounds: int = ROUNDS) -> dict[str,
         }
         for name, values in zip(("ours", *VARIANTS), seconds, strict=True)
     }
-
-
-def void(value: object) -> None:
-    """Forgets a value."""
 
 
 def differences(spec: Spec, images: Images) -> dict[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ class Panel(NamedTuple):
 
     Attributes:
         across, up: what the axes show.
-        lines: points by label; a label that begins with a tilde is drawn dashed.
+        lines: points by label.
     """
 
     across: str
@@ -46,10 +46,9 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.plot(
             x,
             y,
-            label=label.lstrip("~"),
+            label=label,
             color=COLOURS[number % len(COLOURS)],
             linewidth=1.6,
-            linestyle="--" if label.startswith("~") else "-",
             marker="o" if len(x) <= 20 else "",
             markersize=3.5,
         )

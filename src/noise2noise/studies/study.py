@@ -139,14 +139,14 @@ class Lab:
     def do(
         self, study: Study, scale: Scale, command: str, track: Track, say: Callable[[str], None]
     ) -> None:
-        """Train and measure what the study needs and nobody did yet, and note how it was asked."""
+        """Note how the study was asked for; train and measure what it needs and nobody did yet."""
+        asked = {"scale": asdict(scale), "command": command, "machine": self.machine}
+        self._write("asked", study.name, asked)
         for spec in dict.fromkeys(study.runs(scale).values()):
             train(spec, self.images, self.runs, track, say)
         if study.measure is not None and self.measured(study.name) is None:
             say(f"{study.name}: measuring")
             self.keep(study.name, study.measure(scale, self.images))
-        asked = {"scale": asdict(scale), "command": command, "machine": self.machine}
-        self._write("asked", study.name, asked)
 
     def measured(self, name: str) -> Any:
         """What was measured under that name, or None."""
