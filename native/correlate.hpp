@@ -35,37 +35,41 @@ inline void correlate_phase(const Correlate& job, const Phase& pv, const Phase& 
     }
 }
 
-// Adds the sums of all parts, in their order, and writes them where the weight's gradient is to be.
+// Adds the gradients of `count` outputs to every weight element that the two taps are made of.
+inline void add_values(const Weight& w, long group, long first, long count, long c, const Tap& down, const Tap& across,
+                       vec values) {
+    float each[kLanes];
+    store(each, values);
+    for (int u = down.first; u <= down.last; ++u)
+        for (int v = across.first; v <= across.last; ++v) {
+            float* to = w.data + group * w.sg + first * w.so + c * w.sc + u * w.su + v * w.sv;
+            for (long o = 0; o < count; ++o) to[o * w.so] += each[o];
+        }
+}
+
+// Adds the sums of all parts, in their order, and writes them where the weight's gradient is to be, which is dense.
 inline void reduce(const Correlate& job, const float* sums, long parts, long part_floats, long padded) {
     const Weight& w = job.weight;
-    const long group_floats = group_sums(job, padded);
-    const int threads = part_floats * parts < 8192 ? 1 : job.threads;
-    const long slices = smaller(w.inputs, 4 * threads);
-    parallel_for(threads, w.groups * slices, [&](long index) {
-        const long group = index / slices, slice = index % slices;
-        const long first = part_start(w.inputs, slices, slice), last = part_start(w.inputs, slices, slice + 1);
-        for (long c = first; c < last; ++c)
-            for (int u = 0; u < w.height; ++u)
-                for (int v = 0; v < w.width; ++v)
-                    for (long o = 0; o < w.outputs; ++o)
-                        w.data[group * w.sg + o * w.so + c * w.sc + u * w.su + v * w.sv] = 0;
-        const float* phase = sums + group * group_floats;
+    const long group_floats = group_sums(job, padded), vectors = padded / kLanes;
+    __builtin_memset(w.data, 0, w.groups * w.outputs * w.inputs * w.height * w.width * sizeof(float));
+    const int threads = part_floats * parts < 32768 ? 1 : job.threads;
+    // Vectors of outputs are written by one thread each: their rows of the weight are its own.
+    parallel_for(threads, w.groups * vectors, [&](long index) {
+        const long group = index / vectors, first = index % vectors * kLanes, count = smaller(kLanes, w.outputs - first);
+        const float* phase = sums + group * group_floats + first;
         for (int pv = 0; pv < job.vertical.count; ++pv)
             for (int ph = 0; ph < job.horizontal.count; ++ph) {
                 const Phase &vertical = job.vertical.phases[pv], &horizontal = job.horizontal.phases[ph];
+                const float* at = phase;
                 for (int tv = 0; tv < vertical.tap_count; ++tv)
-                    for (int th = 0; th < horizontal.tap_count; ++th)
-                        for (long c = first; c < last; ++c) {
-                            const float* at = phase + ((tv * horizontal.tap_count + th) * w.inputs + c) * padded;
-                            for (long o = 0; o < w.outputs; ++o) {
-                                float sum = 0;
-                                for (long part = 0; part < parts; ++part) sum += at[part * part_floats + o];
-                                const Tap &down = vertical.taps[tv], &across = horizontal.taps[th];
-                                for (int u = down.first; u <= down.last; ++u)
-                                    for (int v = across.first; v <= across.last; ++v)
-                                        w.data[group * w.sg + o * w.so + c * w.sc + u * w.su + v * w.sv] += sum;
-                            }
+                    for (int th = 0; th < horizontal.tap_count; ++th) {
+                        const Tap &down = vertical.taps[tv], &across = horizontal.taps[th];
+                        for (long c = 0; c < w.inputs; ++c, at += padded) {
+                            vec sum = load(at);
+                            for (long part = 1; part < parts; ++part) sum += load(at + part * part_floats);
+                            add_values(w, group, first, count, c, down, across, sum);
                         }
+                    }
                 phase += phase_sums(job, pv, ph, padded);
             }
     });

@@ -21,11 +21,21 @@ namespace {
 #include "scatter.hpp"
 #include "correlate.hpp"
 #include "winograd.hpp"
+#include "elementwise.hpp"
+#include "pooling.hpp"
+#include "rate.hpp"
 
 void gather(const Gather& job) {
     if (suits_scatter(job)) return gather_few(job);
     if (job.winograd && suits_winograd(job.vertical, job.horizontal, job.weight)) return gather_winograd(job);
     gather_direct(job);
+}
+
+double correlate_cost(const Correlate& job) {
+    const double direct = direct_cost(job.vertical, job.horizontal, job.weight);
+    if (!job.winograd) return direct;
+    const double tiles = winograd_cost(job.vertical, job.horizontal, job.weight);
+    return tiles < direct ? tiles : direct;
 }
 
 void correlate(const Correlate& job) {
@@ -38,7 +48,10 @@ void correlate(const Correlate& job) {
 
 const Kernels& CHAINRULE_JOIN(CHAINRULE_ISA, _kernels)() {
     using namespace CHAINRULE_ISA;
-    static constexpr Kernels kernels{CHAINRULE_STRING(CHAINRULE_ISA), gather, correlate, nullptr};
+    static constexpr Kernels kernels{
+        CHAINRULE_STRING(CHAINRULE_ISA), gather, correlate, correlate_cost, activate_all, deactivate_all, add_all, sgd, adam,
+        squared_error, squared_error_gradient, max_pool, max_pool_gradient, average_pool, average_pool_gradient, upsample,
+        upsample_gradient, concatenate, fma_rate};
     return kernels;
 }
 

@@ -82,12 +82,50 @@ struct Correlate {
     int threads;
 };
 
+// Windows of a pooling, each member vertical then horizontal.
+struct PoolGeometry {
+    long kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w;
+    bool count_padding;
+};
+
+// One parameter's step; see chainrule/optimizers.py.
+struct Sgd {
+    float *value, *gradient, *velocity;  // velocity is null without momentum
+    long count;
+    float rate, momentum, fresh, decay;  // fresh = 1 - dampening
+    bool nesterov, first;
+    int threads;
+};
+
+struct Adam {
+    float *value, *gradient, *mean, *square;
+    long count;
+    // 1 - beta1 and 1 - beta2 are `fresh1` and `fresh2`: a float beta close to 1 would lose digits of them.
+    float rate, beta2, fresh1, fresh2, epsilon, scale, decay, keep;
+    int threads;
+};
+
 // Kernels of one instruction set.
 struct Kernels {
     const char* name;
     void (*gather)(const Gather&);
     void (*correlate)(const Correlate&);
-    double (*fma_rate)(int threads, double seconds);  // floating point operations a second, at most
+    double (*correlate_cost)(const Correlate&);  // to compare two ways of asking for the same
+    void (*activate)(const float* x, float* y, long count, Activation, int threads);
+    void (*deactivate)(const float* gy, const float* y, float* gx, long count, Activation, int threads);
+    void (*add)(const float* a, const float* b, float* sum, long count, int threads);
+    void (*sgd)(const Sgd&);
+    void (*adam)(const Adam&);
+    double (*squared_error)(const Image& prediction, const Image& target, int threads);
+    void (*squared_error_gradient)(const Image& prediction, const Image& target, float scale, const Image& out, int threads);
+    void (*max_pool)(const Image& in, const PoolGeometry&, Image out, int32_t* places, int threads);
+    void (*max_pool_gradient)(const Image& gy, const int32_t* places, const PoolGeometry&, Image gx, int threads);
+    void (*average_pool)(const Image& in, const PoolGeometry&, Image out, int threads);
+    void (*average_pool_gradient)(const Image& gy, const PoolGeometry&, Image gx, int threads);
+    void (*upsample)(const Image& in, long rows, long columns, Image out, int threads);
+    void (*upsample_gradient)(const Image& gy, long rows, long columns, Image gx, int threads);
+    void (*concatenate)(const Image& a, const Image& b, Image out, int threads);
+    double (*fma_rate)(int threads, long rounds, double (*seconds)());  // operations a second
 };
 
 const Kernels& baseline_kernels();

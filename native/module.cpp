@@ -3,9 +3,12 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "kernels.hpp"
 #include "plan.hpp"
@@ -123,33 +126,117 @@ void gather(const nb::tuple& in, const nb::tuple& w, int groups, long bias, int 
     release_scratch();
 }
 
-// `windows` is the size of what the plan makes: the convolution's output, or backward its input.
-void correlate(const nb::tuple& a, const nb::tuple& b, const nb::tuple& w, int groups, long a_sums, long b_sums,
-               const nb::tuple& shape, bool backward, bool winograd, int threads) {
+// One way of asking for the weight's gradient: x gathered and the output's gradient beside it or, backward, the other way
+// round.
+struct Correlation {
     Correlate job;
-    job.a = source(a);
-    job.b = source(b);
-    job.weight = weight(w, groups, backward);
-    job.a_sums = address(a_sums);
-    job.b_sums = address(b_sums);
-    job.winograd = winograd;
-    job.threads = threads;
+    AxisPlan vertical, horizontal;
+};
+
+Correlation correlation(const Source& x, const Source& gy, const nb::tuple& w, int groups, float* x_sums, float* gy_sums,
+                        const Geometry& g, bool backward, bool winograd, int threads) {
+    const Source &a = backward ? gy : x, &b = backward ? x : gy;
+    Correlation c{{}, plan(g.vertical, b.image.h, backward), plan(g.horizontal, b.image.w, backward)};
+    c.job.a = a;
+    c.job.b = b;
+    c.job.vertical = c.vertical.axis();
+    c.job.horizontal = c.horizontal.axis();
+    c.job.weight = weight(w, groups, backward);
+    c.job.a_sums = backward ? gy_sums : x_sums;
+    c.job.b_sums = backward ? x_sums : gy_sums;
+    c.job.winograd = winograd;
+    c.job.threads = threads;
+    return c;
+}
+
+void correlate(const nb::tuple& x, const nb::tuple& gy, const nb::tuple& w, int groups, long x_sums, long gy_sums,
+               const nb::tuple& shape, bool winograd, int threads) {
     const Geometry g = geometry(shape);
+    const Source large = source(x), small = source(gy);
+    Correlation best = correlation(large, small, w, groups, address(x_sums), address(gy_sums), g, false, winograd, threads);
+    if (groups == 1) {
+        Correlation other =
+            correlation(large, small, w, groups, address(x_sums), address(gy_sums), g, true, winograd, threads);
+        if (active->correlate_cost(other.job) < active->correlate_cost(best.job)) best = std::move(other);
+    }
     nb::gil_scoped_release released;
-    const AxisPlan vertical = plan(g.vertical, job.b.image.h, backward),
-                   horizontal = plan(g.horizontal, job.b.image.w, backward);
-    job.vertical = vertical.axis();
-    job.horizontal = horizontal.axis();
-    active->correlate(job);
+    active->correlate(best.job);
     release_scratch();
+}
+
+// (kernel, stride, dilation, padding, each vertical then horizontal, whether padding counts)
+PoolGeometry pooling(const nb::tuple& t) {
+    return {number(t, 0), number(t, 1), number(t, 2), number(t, 3), number(t, 4),
+            number(t, 5), number(t, 6), number(t, 7), nb::cast<bool>(t[8])};
+}
+
+double seconds() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace
 
 NB_MODULE(_native, m) {
     m.doc() = "Compiled kernels of chainrule; see chainrule.ops.native.";
+    m.def("activate", [](long x, long y, long count, int kind, float slope, int threads) {
+        active->activate(address(x), address(y), count, {static_cast<Nonlinearity>(kind), slope}, threads);
+    });
+    m.def("deactivate", [](long gy, long y, long gx, long count, int kind, float slope, int threads) {
+        active->deactivate(address(gy), address(y), address(gx), count, {static_cast<Nonlinearity>(kind), slope}, threads);
+    });
+    m.def("add", [](long a, long b, long sum, long count, int threads) {
+        active->add(address(a), address(b), address(sum), count, threads);
+    });
+    m.def("sgd", [](long value, long gradient, long velocity, long count, float rate, float momentum, float fresh,
+                    float decay, bool nesterov, bool first, int threads) {
+        active->sgd({address(value), address(gradient), address(velocity), count, rate, momentum, fresh, decay, nesterov,
+                     first, threads});
+    });
+    m.def("adam", [](long value, long gradient, long mean, long square, long count, float rate, float beta2, float fresh1,
+                     float fresh2, float epsilon, float scale, float decay, float keep, int threads) {
+        active->adam({address(value), address(gradient), address(mean), address(square), count, rate, beta1, beta2, epsilon,
+                      scale, decay, keep, threads});
+    });
+    m.def("squared_error", [](const nb::tuple& prediction, const nb::tuple& target, int threads) {
+        return active->squared_error(image(prediction), image(target), threads);
+    });
+    m.def("squared_error_gradient",
+          [](const nb::tuple& prediction, const nb::tuple& target, float scale, const nb::tuple& out, int threads) {
+              active->squared_error_gradient(image(prediction), image(target), scale, image(out), threads);
+          });
+    m.def("max_pool", [](const nb::tuple& in, const nb::tuple& shape, const nb::tuple& out, long places, int threads) {
+        active->max_pool(image(in), pooling(shape), image(out), reinterpret_cast<int32_t*>(places), threads);
+    });
+    m.def("max_pool_gradient", [](const nb::tuple& gy, long places, const nb::tuple& shape, const nb::tuple& gx, int threads) {
+        active->max_pool_gradient(image(gy), reinterpret_cast<int32_t*>(places), pooling(shape), image(gx), threads);
+    });
+    m.def("average_pool", [](const nb::tuple& in, const nb::tuple& shape, const nb::tuple& out, int threads) {
+        active->average_pool(image(in), pooling(shape), image(out), threads);
+    });
+    m.def("average_pool_gradient", [](const nb::tuple& gy, const nb::tuple& shape, const nb::tuple& gx, int threads) {
+        active->average_pool_gradient(image(gy), pooling(shape), image(gx), threads);
+    });
+    m.def("upsample", [](const nb::tuple& in, long rows, long columns, const nb::tuple& out, int threads) {
+        active->upsample(image(in), rows, columns, image(out), threads);
+    });
+    m.def("upsample_gradient", [](const nb::tuple& gy, long rows, long columns, const nb::tuple& gx, int threads) {
+        active->upsample_gradient(image(gy), rows, columns, image(gx), threads);
+    });
+    m.def("concatenate", [](const nb::tuple& a, const nb::tuple& b, const nb::tuple& out, int threads) {
+        active->concatenate(image(a), image(b), image(out), threads);
+    });
     m.def("gather", gather);
     m.def("correlate", correlate);
+    // Floating point operations a second that `threads` threads can do at most, measured for some 50 ms.
+    m.def("fma_peak", [](int threads) {
+        nb::gil_scoped_release released;
+        double best = 0;
+        for (int repeat = 0; repeat < 8; ++repeat) {
+            const double rate = active->fma_rate(threads, 1000000, seconds);
+            if (rate > best) best = rate;
+        }
+        return best;
+    });
     m.def("instruction_sets", [] {
         nb::list names;
         for (const Kernels* kernels : available()) names.append(kernels->name);

@@ -1,160 +1,267 @@
-// Winograd's F(4x4, 3x3): 4 x 4 outputs of a 3 x 3 convolution from 36 multiplications a channel in place of 144. Both the
-// input (6 x 6 pixels) and the kernel are evaluated at the points 0, a, -a, b, -b and infinity along either axis, multiplied
-// there, and the product is interpolated. Matrices and rounding: docs/kernels.md#winograd.
+// Winograd's F(4x4, RxR), R = 3 or 2: 4 x 4 outputs of a convolution with an R x R kernel from 36 or 25 multiplications a
+// channel in place of 144 or 64. Inputs and kernel are evaluated at 3 + R points along either axis, multiplied there, and
+// the product is interpolated. Matrices and rounding: docs/kernels.md#winograd.
 //
-// The points are +-sqrt(1/2) and +-sqrt(2): the rounding error is some three times smaller than with 1 and 2.
+// Larger and strided kernels come down to these: of every phase of the outputs, and of every phase of the inputs, at most
+// three taps are left along an axis; the phases are channels of their own.
 
-constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;
-constexpr float kA2 = 0.5f, kB2 = 2.f, kA3 = kA2 * kA, kB3 = kB2 * kB;
-constexpr float kNa = 1 / (2 * kA2 * (kA2 - kB2)), kNb = 1 / (2 * kB2 * (kB2 - kA2));  // and 1 / (a^2 b^2) = 1
-constexpr int kPoints = 6, kOutputs = 4, kAll = kPoints * kPoints;
+constexpr int kOutputs = 4;  // a tile, along an axis
 
-// Six inputs at the six points: B^T d.
-inline void at_points(const vec d0, const vec d1, const vec d2, const vec d3, const vec d4, const vec d5, vec* to, int step) {
-    const vec even_a = d4 - kB2 * d2, odd_a = kA * (d3 - kB2 * d1);
-    const vec even_b = d4 - kA2 * d2, odd_b = kB * (d3 - kA2 * d1);
-    to[0] = d0 - (kA2 + kB2) * d2 + d4;
-    to[step] = even_a + odd_a;
-    to[2 * step] = even_a - odd_a;
-    to[3 * step] = even_b + odd_b;
-    to[4 * step] = even_b - odd_b;
-    to[5 * step] = d1 - (kA2 + kB2) * d3 + d5;
-}
+template <int R>
+struct Points;
 
-// Four outputs from the values at the points: A^T m.
-inline void from_points(const vec* m, int step, vec* to, int to_step) {
-    const vec sum_a = m[step] + m[2 * step], difference_a = m[step] - m[2 * step];
-    const vec sum_b = m[3 * step] + m[4 * step], difference_b = m[3 * step] - m[4 * step];
-    to[0] = m[0] + sum_a + sum_b;
-    to[to_step] = kA * difference_a + kB * difference_b;
-    to[2 * to_step] = kA2 * sum_a + kB2 * sum_b;
-    to[3 * to_step] = kA3 * difference_a + kB3 * difference_b + m[5 * step];
-}
+// The points 0, a, -a, b, -b and infinity. With a^2 = 1/2, b^2 = 2 the rounding error is some three times smaller than with
+// the usual 1 and 2.
+template <>
+struct Points<3> {
+    static constexpr int kCount = 6;
+    static constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;
+    static constexpr float kA2 = 0.5f, kB2 = 2.f, kA3 = kA2 * kA, kB3 = kB2 * kB;
+    // 1 over the product of a point's distances to the others; for 0 it is 1.
+    static constexpr float kNa = 1 / (2 * kA2 * (kA2 - kB2)), kNb = 1 / (2 * kB2 * (kB2 - kA2));
 
-// Four output gradients at the points: A g, the transpose of `from_points`.
-inline void gradient_at_points(const vec g0, const vec g1, const vec g2, const vec g3, vec* to, int step) {
-    const vec even_a = g0 + kA2 * g2, odd_a = kA * (g1 + kA2 * g3);
-    const vec even_b = g0 + kB2 * g2, odd_b = kB * (g1 + kB2 * g3);
-    to[0] = g0;
-    to[step] = even_a + odd_a;
-    to[2 * step] = even_a - odd_a;
-    to[3 * step] = even_b + odd_b;
-    to[4 * step] = even_b - odd_b;
-    to[5 * step] = g3;
-}
+    // Inputs at the points: B^T d.
+    static void inputs(const vec* d, int from, vec* to, int step) {
+        const vec even_a = d[4 * from] - kB2 * d[2 * from], odd_a = kA * (d[3 * from] - kB2 * d[from]);
+        const vec even_b = d[4 * from] - kA2 * d[2 * from], odd_b = kB * (d[3 * from] - kA2 * d[from]);
+        to[0] = d[0] - (kA2 + kB2) * d[2 * from] + d[4 * from];
+        to[step] = even_a + odd_a;
+        to[2 * step] = even_a - odd_a;
+        to[3 * step] = even_b + odd_b;
+        to[4 * step] = even_b - odd_b;
+        to[5 * step] = d[from] - (kA2 + kB2) * d[3 * from] + d[5 * from];
+    }
 
-// A kernel's three values at the points: G w.
-inline void kernel_at_points(const vec w0, const vec w1, const vec w2, vec* to, int step) {
-    const vec even_a = kNa * (w0 + kA2 * w2), odd_a = kNa * kA * w1;
-    const vec even_b = kNb * (w0 + kB2 * w2), odd_b = kNb * kB * w1;
-    to[0] = w0;
-    to[step] = even_a + odd_a;
-    to[2 * step] = even_a - odd_a;
-    to[3 * step] = even_b + odd_b;
-    to[4 * step] = even_b - odd_b;
-    to[5 * step] = w2;
-}
+    // Outputs from their values at the points: A^T m.
+    static void outputs(const vec* m, int from, vec* to, int step) {
+        const vec sum_a = m[from] + m[2 * from], difference_a = m[from] - m[2 * from];
+        const vec sum_b = m[3 * from] + m[4 * from], difference_b = m[3 * from] - m[4 * from];
+        to[0] = m[0] + sum_a + sum_b;
+        to[step] = kA * difference_a + kB * difference_b;
+        to[2 * step] = kA2 * sum_a + kB2 * sum_b;
+        to[3 * step] = kA3 * difference_a + kB3 * difference_b + m[5 * from];
+    }
 
-// Three gradients of the kernel from those at the points: G^T s.
-inline void kernel_from_points(const vec* s, int step, vec* to, int to_step) {
-    const vec sum_a = kNa * (s[step] + s[2 * step]), difference_a = kNa * (s[step] - s[2 * step]);
-    const vec sum_b = kNb * (s[3 * step] + s[4 * step]), difference_b = kNb * (s[3 * step] - s[4 * step]);
-    to[0] = s[0] + sum_a + sum_b;
-    to[to_step] = kA * difference_a + kB * difference_b;
-    to[2 * to_step] = kA2 * sum_a + kB2 * sum_b + s[5 * step];
-}
+    // Output gradients at the points: A g.
+    static void gradients(const vec* g, int from, vec* to, int step) {
+        const vec even_a = g[0] + kA2 * g[2 * from], odd_a = kA * (g[from] + kA2 * g[3 * from]);
+        const vec even_b = g[0] + kB2 * g[2 * from], odd_b = kB * (g[from] + kB2 * g[3 * from]);
+        to[0] = g[0];
+        to[step] = even_a + odd_a;
+        to[2 * step] = even_a - odd_a;
+        to[3 * step] = even_b + odd_b;
+        to[4 * step] = even_b - odd_b;
+        to[5 * step] = g[3 * from];
+    }
+
+    // A kernel at the points: G w.
+    static void kernel(const vec* w, int from, vec* to, int step) {
+        const vec even_a = kNa * (w[0] + kA2 * w[2 * from]), odd_a = kNa * kA * w[from];
+        const vec even_b = kNb * (w[0] + kB2 * w[2 * from]), odd_b = kNb * kB * w[from];
+        to[0] = w[0];
+        to[step] = even_a + odd_a;
+        to[2 * step] = even_a - odd_a;
+        to[3 * step] = even_b + odd_b;
+        to[4 * step] = even_b - odd_b;
+        to[5 * step] = w[2 * from];
+    }
+
+    // A kernel's gradient from that at the points: G^T s.
+    static void kernel_gradient(const vec* s, int from, vec* to, int step) {
+        const vec sum_a = kNa * (s[from] + s[2 * from]), difference_a = kNa * (s[from] - s[2 * from]);
+        const vec sum_b = kNb * (s[3 * from] + s[4 * from]), difference_b = kNb * (s[3 * from] - s[4 * from]);
+        to[0] = s[0] + sum_a + sum_b;
+        to[step] = kA * difference_a + kB * difference_b;
+        to[2 * step] = kA2 * sum_a + kB2 * sum_b + s[5 * from];
+    }
+};
+
+// The points 0, 1, -1, b and infinity, with b = 2.
+template <>
+struct Points<2> {
+    static constexpr int kCount = 5;
+    static constexpr float kB = 2.f;
+    static constexpr float kN0 = 1 / kB, k1 = 1 / (2 * (1 - kB)), kMinus = -1 / (2 * (1 + kB));
+    static constexpr float kNb = 1 / (kB * (kB * kB - 1));
+
+    static void inputs(const vec* d, int from, vec* to, int step) {
+        const vec d1 = d[from], d2 = d[2 * from], d3 = d[3 * from];
+        to[0] = kB * (d[0] - d2) + d3 - d1;
+        to[step] = d3 - kB * d1 + (1 - kB) * d2;
+        to[2 * step] = d3 + kB * d1 - (1 + kB) * d2;
+        to[3 * step] = d3 - d1;
+        to[4 * step] = d[4 * from] - d2 + kB * (d1 - d3);
+    }
+
+    static void outputs(const vec* m, int from, vec* to, int step) {
+        const vec sum = m[from] + m[2 * from], difference = m[from] - m[2 * from], b = m[3 * from];
+        to[0] = m[0] + sum + b;
+        to[step] = difference + kB * b;
+        to[2 * step] = sum + kB * kB * b;
+        to[3 * step] = difference + kB * kB * kB * b + m[4 * from];
+    }
+
+    static void gradients(const vec* g, int from, vec* to, int step) {
+        const vec even = g[0] + g[2 * from], odd = g[from] + g[3 * from];
+        to[0] = g[0];
+        to[step] = even + odd;
+        to[2 * step] = even - odd;
+        to[3 * step] = g[0] + kB * (g[from] + kB * (g[2 * from] + kB * g[3 * from]));
+        to[4 * step] = g[3 * from];
+    }
+
+    static void kernel(const vec* w, int from, vec* to, int step) {
+        to[0] = kN0 * w[0];
+        to[step] = k1 * (w[0] + w[from]);
+        to[2 * step] = kMinus * (w[0] - w[from]);
+        to[3 * step] = kNb * (w[0] + kB * w[from]);
+        to[4 * step] = w[from];
+    }
+
+    static void kernel_gradient(const vec* s, int from, vec* to, int step) {
+        const vec one = k1 * s[from], minus = kMinus * s[2 * from], b = kNb * s[3 * from];
+        to[0] = kN0 * s[0] + one + minus + b;
+        to[step] = one - minus + kB * b + s[4 * from];
+    }
+};
 
 // How the work is cut: rows of tiles, some of them at a time.
 struct Tiling {
     Reach vertical, horizontal;
-    long images, down, across;        // tiles an image
-    long inputs, padded_inputs;       // channels, and rounded up to whole vectors
-    long phases, outputs, padded_outputs;  // of one phase
-    long rows;                        // rows of tiles worked on at a time
-    long columns;                     // pixels of a staged row
+    int taps, points;                // R, and points along both axes together
+    long images, down, across;       // tiles an image
+    long in_phases, inputs, padded_inputs;  // channels of one phase, and rounded up to whole vectors
+    long phases, outputs, padded_outputs;
+    long rows;     // rows of tiles worked on at a time
+    long columns;  // pixels of a staged row
 
     long tiles() const { return rows * across; }
     long items() const { return divide_up(images * down, rows); }
+    long depth() const { return in_phases * inputs; }
+    long pitch() const { return in_phases * padded_inputs; }
     long channels() const { return phases * padded_outputs; }
     // Floats: one row of tiles staged; the inputs and outputs of `tiles()` at the points.
-    long staged() const { return kPoints * columns * inputs + kLanes; }
-    long input_points() const { return kAll * tiles() * padded_inputs; }
-    long output_points() const { return kAll * tiles() * channels(); }
-    long weights() const { return kAll * inputs * channels(); }
+    long staged() const { return (taps + kOutputs - 1) * columns * inputs + kLanes; }
+    long input_points() const { return points * tiles() * pitch(); }
+    long output_points() const { return points * tiles() * channels(); }
+    long weights() const { return points * depth() * channels(); }
 };
 
-// The taps of all phases must lie within three pixels, and there must be enough of everything.
-inline bool suits_winograd(const Axis& axis) {
-    const Reach reach = reach_of(axis);
-    return reach.stride == 1 && reach.high - reach.low == 2 && reach.count >= kOutputs;
+// R for one axis: the taps that one phase of the inputs has, at least 2.
+inline long taps_of(const Reach& reach) { return larger(2, (reach.high - reach.low) / reach.stride + 1); }
+
+// What a convolution costs by the direct way, in vector operations.
+inline double direct_cost(const Axis& vertical, const Axis& horizontal, const Weight& w) {
+    const double windows = double(reach_of(vertical).count) * reach_of(horizontal).count;
+    const double taps = double(all_taps(vertical)) * all_taps(horizontal);
+    return windows * taps * w.inputs * w.groups * divide_up(w.outputs, kLanes);
+}
+
+// The same by tiles, the transforms counted double because they wait for memory; none where it can't be done.
+inline double winograd_cost(const Axis& vertical, const Axis& horizontal, const Weight& w) {
+    constexpr double never = 1e300;
+    constexpr long least = 12;  // channels, below which the transforms are most of the work
+    if (w.groups != 1 || w.inputs < least || w.outputs < least) return never;
+    const Reach down = reach_of(vertical), across = reach_of(horizontal);
+    const long taps = larger(taps_of(down), taps_of(across));
+    if (taps > 3) return never;
+    const double points = (taps + kOutputs - 1) * (taps + kOutputs - 1);
+    const double tiles = double(divide_up(down.count, kOutputs)) * divide_up(across.count, kOutputs);
+    const double in_phases = double(down.stride) * across.stride, phases = double(vertical.count) * horizontal.count;
+    const double in_vectors = divide_up(w.inputs, kLanes), vectors = divide_up(w.outputs, kLanes);
+    const double products = in_phases * w.inputs * phases * vectors;
+    return tiles * points * (products + 12 * in_phases * in_vectors + 10 * phases * vectors);
 }
 
 inline bool suits_winograd(const Axis& vertical, const Axis& horizontal, const Weight& w) {
-    constexpr long least = 16;
-    if (w.groups != 1 || w.inputs < least || w.outputs < least) return false;
-    return suits_winograd(vertical) && suits_winograd(horizontal);
+    return winograd_cost(vertical, horizontal, w) < 0.75 * direct_cost(vertical, horizontal, w);
 }
 
 inline Tiling tiling_of(const Axis& vertical, const Axis& horizontal, const Weight& w, const Image& in, int threads) {
     Tiling t;
     t.vertical = reach_of(vertical);
     t.horizontal = reach_of(horizontal);
+    t.taps = int(larger(taps_of(t.vertical), taps_of(t.horizontal)));
+    t.points = (t.taps + kOutputs - 1) * (t.taps + kOutputs - 1);
     t.images = in.n;
     t.down = divide_up(t.vertical.count, kOutputs);
     t.across = divide_up(t.horizontal.count, kOutputs);
+    t.in_phases = t.vertical.stride * t.horizontal.stride;
     t.inputs = w.inputs;
     t.padded_inputs = round_up(w.inputs, kLanes);
     t.phases = long(vertical.count) * horizontal.count;
     t.outputs = w.outputs;
     t.padded_outputs = round_up(w.outputs, kLanes);
-    t.columns = t.across * kOutputs + kPoints - kOutputs;
+    t.columns = t.across * kOutputs + t.taps - 1;
     // Both sides at the points should stay in the second-level cache.
     constexpr long floats = 256 * 1024;
-    const long row = t.across * kAll * (t.padded_inputs + t.channels());
+    const long row = t.across * t.points * (t.pitch() + t.channels());
     const long fair = divide_up(t.images * t.down, larger(1, threads));
     t.rows = larger(1, smaller(floats / row, fair));
     return t;
 }
 
-// Stages the inputs of one row of tiles and takes them to the points: points[point][tile][channel].
-inline void inputs_to_points(const Tiling& t, const Source& in, long n, long ty, long tile, float* staged, float* points) {
-    stage(in,
-          {n, 0, t.inputs, ty * kOutputs + t.vertical.low, kPoints, 1, t.horizontal.low, t.columns, 1}, staged);
-    const long pitch = t.columns * t.inputs, step = t.tiles() * t.padded_inputs;
-    for (long tx = 0; tx < t.across; ++tx)
-        for (long c = 0; c < t.padded_inputs; c += kLanes) {
-            const float* from = staged + tx * kOutputs * t.inputs + c;
-            vec half[kAll], whole[kAll];
-            for (int j = 0; j < kPoints; ++j) {
-                const float* at = from + j * t.inputs;
-                at_points(load(at), load(at + pitch), load(at + 2 * pitch), load(at + 3 * pitch), load(at + 4 * pitch),
-                          load(at + 5 * pitch), half + j, kPoints);
+// Stages the inputs of one row of tiles and takes them to the points: points[point][tile][phase][channel].
+template <int R>
+void inputs_to_points(const Tiling& t, const Source& in, long n, long ty, long tile, float* staged, float* points) {
+    constexpr int kCount = Points<R>::kCount;
+    const long row = t.columns * t.inputs, step = t.tiles() * t.pitch();
+    const long down = t.vertical.stride, across = t.horizontal.stride;
+    for (long phase = 0; phase < t.in_phases; ++phase) {
+        stage(in,
+              {n, 0, t.inputs, ty * kOutputs * down + t.vertical.low + phase / across, kCount, down,
+               t.horizontal.low + phase % across, t.columns, across},
+              staged);
+        for (long tx = 0; tx < t.across; ++tx)
+            for (long c = 0; c < t.padded_inputs; c += kLanes) {
+                const float* from = staged + tx * kOutputs * t.inputs + c;
+                vec all[kCount * kCount], half[kCount * kCount];
+#pragma GCC unroll 36
+                for (int i = 0; i < kCount; ++i)
+#pragma GCC unroll 36
+                    for (int j = 0; j < kCount; ++j) all[i * kCount + j] = load(from + i * row + j * t.inputs);
+#pragma GCC unroll 36
+                for (int j = 0; j < kCount; ++j) Points<R>::inputs(all + j, kCount, half + j, kCount);
+#pragma GCC unroll 36
+                for (int i = 0; i < kCount; ++i) Points<R>::inputs(half + i * kCount, 1, all + i * kCount, 1);
+                float* to = points + (tile + tx) * t.pitch() + phase * t.padded_inputs + c;
+#pragma GCC unroll 36
+                for (int point = 0; point < kCount * kCount; ++point) store(to + point * step, all[point]);
             }
-            for (int i = 0; i < kPoints; ++i) {
-                const vec* row = half + i * kPoints;
-                at_points(row[0], row[1], row[2], row[3], row[4], row[5], whole + i * kPoints, 1);
-            }
-            float* to = points + (tile + tx) * t.padded_inputs + c;
-            for (int point = 0; point < kAll; ++point) store(to + point * step, whole[point]);
-        }
+    }
 }
 
-// The 3 x 3 kernel of one phase, one input channel and a vector of output channels: taps[3][3].
-inline void load_kernel(const Weight& w, const Phase& pv, const Phase& ph, const Tiling& t, long c, long o, vec* taps) {
-    for (int i = 0; i < 9; ++i) taps[i] = vec{};
+// A tap's place in the kernel of its phase of the inputs: place[0] the phase, place[1] the index, along one axis.
+struct Place {
+    long phase, index;
+};
+
+inline Place place_of(const Tap& tap, const Reach& reach) {
+    return {(tap.offset - reach.low) % reach.stride, (tap.offset - reach.low) / reach.stride};
+}
+
+// The R x R kernels of one phase of the outputs, one input channel and a vector of output channels: one for each phase of
+// the inputs.
+template <int R>
+void load_kernels(const Weight& w, const Phase& pv, const Phase& ph, const Tiling& t, long c, long o, vec* taps) {
+    for (long i = 0; i < t.in_phases * R * R; ++i) taps[i] = vec{};
     const long count = smaller(kLanes, w.outputs - o);
     for (int tv = 0; tv < pv.tap_count; ++tv)
         for (int th = 0; th < ph.tap_count; ++th) {
+            const Place v = place_of(pv.taps[tv], t.vertical), h = place_of(ph.taps[th], t.horizontal);
             float values[kLanes] = {};
             for (long k = 0; k < count; ++k) values[k] = tap_weight(w, o + k, c, pv.taps[tv], ph.taps[th], 0);
-            taps[3 * (pv.taps[tv].offset - t.vertical.low) + ph.taps[th].offset - t.horizontal.low] = load(values);
+            taps[((v.phase * t.horizontal.stride + h.phase) * R + v.index) * R + h.index] = load(values);
         }
 }
 
-// weights[point][block][input][the block's channels]
-inline void weights_to_points(const Gather& job, const Tiling& t, float* weights) {
-    const long vectors = t.channels() / kLanes, blocks = parts_of(vectors, kMaxVectors), step = t.inputs * t.channels();
+// weights[point][block][phase of the inputs][input][the block's channels]
+template <int R>
+void weights_to_points(const Gather& job, const Tiling& t, vec* kernels, float* weights) {
+    constexpr int kCount = Points<R>::kCount;
+    const long vectors = t.channels() / kLanes, blocks = parts_of(vectors, kMaxVectors), step = t.depth() * t.channels();
     parallel_for(job.threads, vectors, [&](long v) {
+        vec* own = kernels + v * t.in_phases * R * R;
         const long phase = v * kLanes / t.padded_outputs, o = v * kLanes % t.padded_outputs;
         const Phase& pv = job.vertical.phases[phase / job.horizontal.count];
         const Phase& ph = job.horizontal.phases[phase % job.horizontal.count];
@@ -162,35 +269,42 @@ inline void weights_to_points(const Gather& job, const Tiling& t, float* weights
         while (part_start(vectors, blocks, block + 1) <= v) ++block;
         const long first = part_start(vectors, blocks, block), size = part_start(vectors, blocks, block + 1) - first;
         for (long c = 0; c < t.inputs; ++c) {
-            vec taps[9], half[3 * kPoints], whole[kAll];
-            load_kernel(job.weight, pv, ph, t, c, o, taps);
-            for (int j = 0; j < 3; ++j) kernel_at_points(taps[j], taps[3 + j], taps[6 + j], half + j, 3);
-            for (int i = 0; i < kPoints; ++i)
-                kernel_at_points(half[3 * i], half[3 * i + 1], half[3 * i + 2], whole + i * kPoints, 1);
-            float* to = weights + t.inputs * first * kLanes + c * size * kLanes + (v - first) * kLanes;
-            for (int point = 0; point < kAll; ++point) store(to + point * step, whole[point]);
+            load_kernels<R>(job.weight, pv, ph, t, c, o, own);
+            for (long from = 0; from < t.in_phases; ++from) {
+                const vec* taps = own + from * R * R;
+                vec half[R * kCount], whole[kCount * kCount];
+#pragma GCC unroll 36
+                for (int j = 0; j < R; ++j) Points<R>::kernel(taps + j, R, half + j, R);
+#pragma GCC unroll 36
+                for (int i = 0; i < kCount; ++i) Points<R>::kernel(half + R * i, 1, whole + i * kCount, 1);
+                const long row = from * t.inputs + c;
+                float* to = weights + t.depth() * first * kLanes + row * size * kLanes + (v - first) * kLanes;
+#pragma GCC unroll 36
+                for (int point = 0; point < kCount * kCount; ++point) store(to + point * step, whole[point]);
+            }
         }
     });
 }
 
 // products[point][tile][channel] = inputs[point][tile][.] weights[point][.][channel]
 inline void multiply_points(const Tiling& t, long tiles, const float* inputs, const float* weights, const float* zeros,
-                            float* products) {
+                            const float** rows, long* lengths, float* products) {
     const long vectors = t.channels() / kLanes, blocks = parts_of(vectors, kMaxVectors);
-    for (int point = 0; point < kAll; ++point) {
-        const float* left = inputs + point * t.tiles() * t.padded_inputs;
-        const float* right = weights + point * t.inputs * t.channels();
+    for (long phase = 0; phase < t.in_phases; ++phase) lengths[phase] = t.inputs;
+    for (int point = 0; point < t.points; ++point) {
+        const float* left = inputs + point * t.tiles() * t.pitch();
+        const float* right = weights + point * t.depth() * t.channels();
         float* to = products + point * t.tiles() * t.channels();
         for (long block = 0; block < blocks; ++block) {
             const long first = part_start(vectors, blocks, block), size = part_start(vectors, blocks, block + 1) - first;
             const long parts = parts_of(tiles, kMaxRows[size]);
-            const float* rows[kRowSlots];
             float* out[kRowSlots];
-            const Tile job{rows, &t.inputs, 1, right + t.inputs * first * kLanes, zeros, {}, out, kLanes};
+            const Tile job{rows, lengths, t.in_phases, right + t.depth() * first * kLanes, zeros, {}, out, kLanes};
             for (long part = 0; part < parts; ++part) {
                 const long start = part_start(tiles, parts, part), end = part_start(tiles, parts, part + 1);
                 for (long m = 0; m < end - start; ++m) {
-                    rows[m] = left + (start + m) * t.padded_inputs;
+                    for (long phase = 0; phase < t.in_phases; ++phase)
+                        rows[phase * kRowSlots + m] = left + (start + m) * t.pitch() + phase * t.padded_inputs;
                     out[m] = to + (start + m) * t.channels() + first * kLanes;
                 }
                 kFunctions.tile[size][end - start](job);
@@ -200,8 +314,10 @@ inline void multiply_points(const Tiling& t, long tiles, const float* inputs, co
 }
 
 // The outputs of one row of tiles, from the products.
-inline void outputs_from_points(const Gather& job, const Tiling& t, long n, long ty, long tile, const float* products,
+template <int R>
+void outputs_from_points(const Gather& job, const Tiling& t, long n, long ty, long tile, const float* products,
                                 const float* bias) {
+    constexpr int kCount = Points<R>::kCount;
     const long step = t.tiles() * t.channels();
     for (long tx = 0; tx < t.across; ++tx)
         for (long v = 0; v < t.channels(); v += kLanes) {
@@ -209,10 +325,13 @@ inline void outputs_from_points(const Gather& job, const Tiling& t, long n, long
             const Phase& pv = job.vertical.phases[phase / job.horizontal.count];
             const Phase& ph = job.horizontal.phases[phase % job.horizontal.count];
             const float* from = products + (tile + tx) * t.channels() + v;
-            vec all[kAll], half[kOutputs * kPoints], whole[kOutputs * kOutputs];
-            for (int point = 0; point < kAll; ++point) all[point] = load(from + point * step);
-            for (int j = 0; j < kPoints; ++j) from_points(all + j, kPoints, half + j, kPoints);
-            for (int i = 0; i < kOutputs; ++i) from_points(half + i * kPoints, 1, whole + i * kOutputs, 1);
+            vec all[kCount * kCount], half[kOutputs * kCount], whole[kOutputs * kOutputs];
+#pragma GCC unroll 36
+            for (int point = 0; point < kCount * kCount; ++point) all[point] = load(from + point * step);
+#pragma GCC unroll 36
+            for (int j = 0; j < kCount; ++j) Points<R>::outputs(all + j, kCount, half + j, kCount);
+#pragma GCC unroll 36
+            for (int i = 0; i < kOutputs; ++i) Points<R>::outputs(half + i * kCount, 1, whole + i * kOutputs, 1);
             const vec start = load(bias + o);
             const long rows = smaller(kOutputs, pv.count - ty * kOutputs);
             const long columns = smaller(kOutputs, ph.count - tx * kOutputs), lanes = smaller(kLanes, t.outputs - o);
@@ -225,36 +344,46 @@ inline void outputs_from_points(const Gather& job, const Tiling& t, long n, long
         }
 }
 
-inline void gather_winograd(const Gather& job) {
-    const Tiling t = tiling_of(job.vertical, job.horizontal, job.weight, job.in.image, job.threads);
-    const long constant = t.padded_outputs + kMaxVectors * kLanes;
-    float* bias = static_cast<float*>(scratch(0, 4.0 * (constant + double(t.weights()))));
-    float *zeros = bias + t.padded_outputs, *weights = bias + constant;
+template <int R>
+void gather_tiles(const Gather& job, const Tiling& t) {
+    const long constant = t.padded_outputs + kMaxVectors * kLanes, kernels = t.channels() * t.in_phases * R * R;
+    float* bias = static_cast<float*>(scratch(0, 4.0 * (constant + kernels + double(t.weights()))));
+    float *zeros = bias + t.padded_outputs, *weights = bias + constant + kernels;
     __builtin_memset(bias, 0, constant * sizeof(float));
     for (long o = 0; o < t.outputs && job.bias; ++o) bias[o] = job.bias[o];
-    weights_to_points(job, t, weights);
+    weights_to_points<R>(job, t, reinterpret_cast<vec*>(bias + constant), weights);
 
-    const long parts = smaller(larger(1, job.threads), t.items());
-    const double floats = 16.0 * (2 + (double(t.staged()) + t.input_points() + t.output_points()) / 16);
+    const long parts = smaller(larger(1, job.threads), t.items()), runs = t.in_phases;
+    const double floats = 16.0 * (3 + (double(t.staged()) + t.input_points() + t.output_points() +
+                                       2 * (kRowSlots + 1) * runs) / 16);
     char* memory = static_cast<char*>(scratch(1, 4 * floats * parts));
     long next = 0;
     parallel_for(job.threads, parts, [&](long part) {
         float* inputs = reinterpret_cast<float*>(memory) + part * (long(floats) / 16 * 16);
         float *products = inputs + t.input_points(), *staged = products + t.output_points();
+        const float** rows = reinterpret_cast<const float**>(staged + round_up(t.staged(), 16));
+        long* lengths = reinterpret_cast<long*>(rows + kRowSlots * runs);
         for (long item; (item = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < t.items();) {
             const long first = item * t.rows, last = smaller(t.images * t.down, first + t.rows);
             for (long row = first; row < last; ++row)
-                inputs_to_points(t, job.in, row / t.down, row % t.down, (row - first) * t.across, staged, inputs);
-            multiply_points(t, (last - first) * t.across, inputs, weights, zeros, products);
+                inputs_to_points<R>(t, job.in, row / t.down, row % t.down, (row - first) * t.across, staged, inputs);
+            multiply_points(t, (last - first) * t.across, inputs, weights, zeros, rows, lengths, products);
             for (long row = first; row < last; ++row)
-                outputs_from_points(job, t, row / t.down, row % t.down, (row - first) * t.across, products, bias);
+                outputs_from_points<R>(job, t, row / t.down, row % t.down, (row - first) * t.across, products, bias);
         }
     });
 }
 
+inline void gather_winograd(const Gather& job) {
+    const Tiling t = tiling_of(job.vertical, job.horizontal, job.weight, job.in.image, job.threads);
+    t.taps == 3 ? gather_tiles<3>(job, t) : gather_tiles<2>(job, t);
+}
+
 // Stages the output gradients of one row of tiles and takes them to the points; adds up their channels.
-inline void gradients_to_points(const Correlate& job, const Tiling& t, long n, long ty, long tile, float* staged,
+template <int R>
+void gradients_to_points(const Correlate& job, const Tiling& t, long n, long ty, long tile, float* staged,
                                 float* points, float* sums) {
+    constexpr int kCount = Points<R>::kCount;
     const long step = t.tiles() * t.channels(), columns = t.across * kOutputs, pitch = columns * t.outputs;
     for (long phase = 0; phase < t.phases; ++phase) {
         const Phase& pv = job.vertical.phases[phase / job.horizontal.count];
@@ -265,83 +394,90 @@ inline void gradients_to_points(const Correlate& job, const Tiling& t, long n, l
         for (long tx = 0; tx < t.across; ++tx)
             for (long o = 0; o < t.padded_outputs; o += kLanes) {
                 const float* from = staged + tx * kOutputs * t.outputs + o;
-                vec half[kPoints * kOutputs], whole[kAll];
-                for (int j = 0; j < kOutputs; ++j) {
-                    const float* at = from + j * t.outputs;
-                    gradient_at_points(load(at), load(at + pitch), load(at + 2 * pitch), load(at + 3 * pitch), half + j,
-                                       kOutputs);
-                }
-                for (int i = 0; i < kPoints; ++i) {
-                    const vec* row = half + i * kOutputs;
-                    gradient_at_points(row[0], row[1], row[2], row[3], whole + i * kPoints, 1);
-                }
+                vec all[kOutputs * kOutputs], half[kCount * kOutputs], whole[kCount * kCount];
+#pragma GCC unroll 36
+                for (int i = 0; i < kOutputs; ++i)
+#pragma GCC unroll 36
+                    for (int j = 0; j < kOutputs; ++j) all[i * kOutputs + j] = load(from + i * pitch + j * t.outputs);
+#pragma GCC unroll 36
+                for (int j = 0; j < kOutputs; ++j) Points<R>::gradients(all + j, kOutputs, half + j, kOutputs);
+#pragma GCC unroll 36
+                for (int i = 0; i < kCount; ++i) Points<R>::gradients(half + i * kOutputs, 1, whole + i * kCount, 1);
                 float* to = points + (tile + tx) * t.channels() + phase * t.padded_outputs + o;
-                for (int point = 0; point < kAll; ++point) store(to + point * step, whole[point]);
+#pragma GCC unroll 36
+                for (int point = 0; point < kCount * kCount; ++point) store(to + point * step, whole[point]);
             }
     }
 }
 
-// sums[point][input][channel] += over the tiles, inputs (x) gradients
+// sums[point][phase of the inputs][input][channel] += over the tiles, inputs (x) gradients
 inline void correlate_points(const Tiling& t, long tiles, const float* inputs, const float* gradients, float* sums) {
     const long vectors = t.channels() / kLanes, blocks = parts_of(vectors, kMaxVectors);
-    for (int point = 0; point < kAll; ++point)
+    for (int point = 0; point < t.points; ++point)
         for (long block = 0; block < blocks; ++block) {
             const long first = part_start(vectors, blocks, block), size = part_start(vectors, blocks, block + 1) - first;
             const long parts = parts_of(t.inputs, kMaxRows[size]);
-            for (long part = 0; part < parts; ++part) {
-                const long c = part_start(t.inputs, parts, part), end = part_start(t.inputs, parts, part + 1);
-                const Outer o{inputs + point * t.tiles() * t.padded_inputs + c, 0, t.padded_inputs,
-                              gradients + point * t.tiles() * t.channels() + first * kLanes, 0, t.channels(), 1, tiles,
-                              sums + (point * t.inputs + c) * t.channels() + first * kLanes, t.channels()};
-                kFunctions.outer[size][end - c](o);
-            }
+            for (long phase = 0; phase < t.in_phases; ++phase)
+                for (long part = 0; part < parts; ++part) {
+                    const long c = part_start(t.inputs, parts, part), end = part_start(t.inputs, parts, part + 1);
+                    const long row = point * t.depth() + phase * t.inputs + c;
+                    const Outer o{inputs + point * t.tiles() * t.pitch() + phase * t.padded_inputs + c, 0, t.pitch(),
+                                  gradients + point * t.tiles() * t.channels() + first * kLanes, 0, t.channels(), 1, tiles,
+                                  sums + row * t.channels() + first * kLanes, t.channels()};
+                    kFunctions.outer[size][end - c](o);
+                }
+        }
+}
+
+// Adds the gradients of one R x R kernel to the weight elements that its taps are made of.
+template <int R>
+void add_taps(const Weight& w, const Phase& pv, const Phase& ph, const Tiling& t, long from, long c, long o, const vec* taps) {
+    const long count = smaller(kLanes, t.outputs - o);
+    for (int tv = 0; tv < pv.tap_count; ++tv)
+        for (int th = 0; th < ph.tap_count; ++th) {
+            const Tap &down = pv.taps[tv], &across = ph.taps[th];
+            const Place v = place_of(down, t.vertical), h = place_of(across, t.horizontal);
+            if (v.phase * t.horizontal.stride + h.phase == from)
+                add_values(w, 0, o, count, c, down, across, taps[R * v.index + h.index]);
         }
 }
 
 // The weight's gradient from the sums of all parts, in their order.
-inline void weight_from_points(const Correlate& job, const Tiling& t, const float* sums, long parts, long part_floats) {
+template <int R>
+void weight_from_points(const Correlate& job, const Tiling& t, const float* sums, long parts, long part_floats) {
+    constexpr int kCount = Points<R>::kCount;
     const Weight& w = job.weight;
+    __builtin_memset(w.data, 0, w.outputs * w.inputs * w.height * w.width * sizeof(float));
     const long slices = smaller(t.inputs, 4L * larger(1, job.threads));
     parallel_for(job.threads, slices, [&](long slice) {
-        for (long c = part_start(t.inputs, slices, slice); c < part_start(t.inputs, slices, slice + 1); ++c) {
-            for (long o = 0; o < w.outputs; ++o)
-                for (int u = 0; u < w.height; ++u)
-                    for (int v = 0; v < w.width; ++v) w.data[o * w.so + c * w.sc + u * w.su + v * w.sv] = 0;
-            for (long k = 0; k < t.channels(); k += kLanes) {
-                const Phase& pv = job.vertical.phases[k / t.padded_outputs / job.horizontal.count];
-                const Phase& ph = job.horizontal.phases[k / t.padded_outputs % job.horizontal.count];
-                vec all[kAll], half[3 * kPoints], taps[9];
-                for (int point = 0; point < kAll; ++point) {
-                    const float* at = sums + (point * t.inputs + c) * t.channels() + k;
-                    all[point] = load(at);
-                    for (long part = 1; part < parts; ++part) all[point] += load(at + part * part_floats);
-                }
-                for (int j = 0; j < kPoints; ++j) kernel_from_points(all + j, kPoints, half + j, kPoints);
-                for (int i = 0; i < 3; ++i) kernel_from_points(half + i * kPoints, 1, taps + 3 * i, 1);
-                const long first = k % t.padded_outputs, count = smaller(kLanes, t.outputs - first);
-                for (int tv = 0; tv < pv.tap_count; ++tv)
-                    for (int th = 0; th < ph.tap_count; ++th) {
-                        const Tap &down = pv.taps[tv], &across = ph.taps[th];
-                        float values[kLanes];
-                        store(values, taps[3 * (down.offset - t.vertical.low) + across.offset - t.horizontal.low]);
-                        for (int u = down.first; u <= down.last; ++u)
-                            for (int v = across.first; v <= across.last; ++v)
-                                for (long o = 0; o < count; ++o)
-                                    w.data[(first + o) * w.so + c * w.sc + u * w.su + v * w.sv] += values[o];
+        for (long c = part_start(t.inputs, slices, slice); c < part_start(t.inputs, slices, slice + 1); ++c)
+            for (long from = 0; from < t.in_phases; ++from)
+                for (long k = 0; k < t.channels(); k += kLanes) {
+                    const Phase& pv = job.vertical.phases[k / t.padded_outputs / job.horizontal.count];
+                    const Phase& ph = job.horizontal.phases[k / t.padded_outputs % job.horizontal.count];
+                    vec all[kCount * kCount], half[R * kCount], taps[R * R];
+#pragma GCC unroll 36
+                    for (int point = 0; point < kCount * kCount; ++point) {
+                        const float* at = sums + (point * t.depth() + from * t.inputs + c) * t.channels() + k;
+                        all[point] = load(at);
+                        for (long part = 1; part < parts; ++part) all[point] += load(at + part * part_floats);
                     }
-            }
-        }
+#pragma GCC unroll 36
+                    for (int j = 0; j < kCount; ++j) Points<R>::kernel_gradient(all + j, kCount, half + j, kCount);
+#pragma GCC unroll 36
+                    for (int i = 0; i < R; ++i) Points<R>::kernel_gradient(half + i * kCount, 1, taps + R * i, 1);
+                    add_taps<R>(w, pv, ph, t, from, c, k % t.padded_outputs, taps);
+                }
     });
 }
 
-inline void correlate_winograd(const Correlate& job) {
-    const Tiling t = tiling_of(job.vertical, job.horizontal, job.weight, job.a.image, job.threads);
+template <int R>
+void correlate_tiles(const Correlate& job, const Tiling& t) {
     const long parts = smaller(larger(1, job.threads), t.items());
     const long a_channels = job.a.image.c, b_channels = job.b.image.c;
     const long part_floats = round_up(t.weights() + a_channels + b_channels, 16);
-    const double row = double(job.a.image.w) * a_channels;
-    const double floats = 16.0 * (2 + (double(t.staged()) + row + t.input_points() + t.output_points() +
-                                       double(kOutputs) * t.across * kOutputs * t.outputs) / 16);
+    const double staged_b = double(kOutputs) * t.across * kOutputs * t.outputs, row = double(job.a.image.w) * a_channels;
+    const double floats = 16.0 * (2 + (double(t.staged()) + row + staged_b + t.input_points() + t.output_points()) / 16);
     float* sums = static_cast<float*>(scratch(0, 4.0 * part_floats * parts));
     float* memory = static_cast<float*>(scratch(1, 4 * floats * parts));
     parallel_for(job.threads, parts, [&](long part) {
@@ -355,13 +491,18 @@ inline void correlate_winograd(const Correlate& job) {
             for (long row = first; row < last; ++row) {
                 const long n = row / t.down, ty = row % t.down, tile = (row - first) * t.across;
                 if (job.a_sums) add_band_sums(job.a, n, ty, t.down, staged, own_a);
-                inputs_to_points(t, job.a, n, ty, tile, staged, inputs);
-                gradients_to_points(job, t, n, ty, tile, staged, gradients, job.b_sums ? own_b : nullptr);
+                inputs_to_points<R>(t, job.a, n, ty, tile, staged, inputs);
+                gradients_to_points<R>(job, t, n, ty, tile, staged, gradients, job.b_sums ? own_b : nullptr);
             }
             correlate_points(t, (last - first) * t.across, inputs, gradients, own);
         }
     });
-    weight_from_points(job, t, sums, parts, part_floats);
+    weight_from_points<R>(job, t, sums, parts, part_floats);
     if (job.a_sums) reduce_sums(sums + t.weights(), parts, part_floats, a_channels, job.a_sums);
     if (job.b_sums) reduce_sums(sums + t.weights() + a_channels, parts, part_floats, b_channels, job.b_sums);
+}
+
+inline void correlate_winograd(const Correlate& job) {
+    const Tiling t = tiling_of(job.vertical, job.horizontal, job.weight, job.a.image, job.threads);
+    t.taps == 3 ? correlate_tiles<3>(job, t) : correlate_tiles<2>(job, t);
 }

@@ -75,7 +75,7 @@ class Residual(Module):
 
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         gradient = self.inner.back(gy, tape)
-        return None if gradient is None else gy + gradient
+        return None if gradient is None else ops.add(gy, gradient)
 
 
 class SkipConcat(Module):

@@ -21,7 +21,7 @@ class Loss(Module):
     """
 
     error: Callable[[Tensor, Tensor], Tensor]
-    error_grad: Callable[[Tensor, Tensor], Tensor]
+    error_grad: Callable[[Tensor, Tensor, float | Tensor], Tensor]
 
     def __init__(self, reduction: str = "mean") -> None:
         if reduction not in ("mean", "sum"):
@@ -40,7 +40,7 @@ class Loss(Module):
     def back(self, gradient: float | Tensor, tape: Tape) -> Tensor:  # type: ignore[override]
         prediction, target = tape.take(self)
         scale = gradient / prediction.numel() if self.reduction == "mean" else gradient
-        return type(self).error_grad(prediction, target).mul_(scale)
+        return type(self).error_grad(prediction, target, scale)
 
     def backward(
         self, gradient: float | Tensor = 1.0, input_gradient: bool = True

@@ -349,22 +349,21 @@ def _detached(module: Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def _check_output_gradient(module: Module, gy: Any, shape: torch.Size, dtype: torch.dtype) -> None:
-    name = _first_line(module)
     if not isinstance(gy, Tensor):
         if shape:  # the gradient of a scalar, as a loss is, may be a number
             raise TypeError(
-                f"{name}: expected the output's gradient to be a tensor of shape {tuple(shape)}, "
-                f"got {type(gy).__name__}"
+                f"{_first_line(module)}: expected the output's gradient to be a tensor of shape "
+                f"{tuple(shape)}, got {type(gy).__name__}"
             )
         return
     if gy.shape != shape:
         raise ValueError(
-            f"{name}: expected the output's gradient to have the output's shape {tuple(shape)}, "
-            f"got {tuple(gy.shape)}"
+            f"{_first_line(module)}: expected the output's gradient to have the output's shape "
+            f"{tuple(shape)}, got {tuple(gy.shape)}"
         )
     if gy.dtype != dtype:
         raise TypeError(
-            f"{name}: the output is {dtype} and its gradient {gy.dtype}; "
+            f"{_first_line(module)}: the output is {dtype} and its gradient {gy.dtype}; "
             "convert the gradient with .to(dtype)"
         )
 

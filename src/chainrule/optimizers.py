@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chainrule import ops
+
 Parameters = Iterable[Tensor | tuple[Tensor, Tensor]]
 
 
@@ -126,20 +128,20 @@ class SGD(Optimizer):
         self.dampening, self.nesterov = dampening, nesterov
 
     def apply(self, value: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
-        if self.weight_decay:
-            gradient = gradient.add(value, alpha=self.weight_decay)
-        if self.momentum:
-            gradient = self._with_momentum(gradient, state)
-        value.add_(gradient, alpha=-self.lr)
-
-    def _with_momentum(self, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
-        if "velocity" not in state:
-            velocity = state["velocity"] = gradient.clone()
-        else:
-            velocity = (
-                state["velocity"].mul_(self.momentum).add_(gradient, alpha=1 - self.dampening)
-            )
-        return gradient.add(velocity, alpha=self.momentum) if self.nesterov else velocity
+        first = "velocity" not in state
+        if self.momentum and first:
+            state["velocity"] = torch.empty_like(value)
+        ops.sgd_step(
+            value,
+            gradient,
+            state["velocity"] if self.momentum else None,
+            first,
+            self.lr,
+            self.momentum,
+            self.dampening,
+            self.weight_decay,
+            self.nesterov,
+        )
 
 
 class Adam(Optimizer):
@@ -173,19 +175,16 @@ class Adam(Optimizer):
         self.betas, self.eps = betas, _at_least_zero("eps", eps)
 
     def apply(self, value: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
-        if self.weight_decay:
-            gradient = gradient.add(value, alpha=self.weight_decay)
-        self._descend(value, gradient, state)
+        self._step(value, gradient, state, self.weight_decay, 1.0)
 
-    def _descend(self, value: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
+    def _step(
+        self, value: Tensor, gradient: Tensor, state: dict[str, Tensor], decay: float, keep: float
+    ) -> None:
         if not state:
             state["mean"], state["square"] = torch.zeros_like(value), torch.zeros_like(value)
-        beta1, beta2 = self.betas
-        mean = state["mean"].lerp_(gradient, 1 - beta1)
-        square = state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        correction1, correction2 = 1 - beta1**self.steps, 1 - beta2**self.steps
-        divisor = (square.sqrt() / math.sqrt(correction2)).add_(self.eps)
-        value.addcdiv_(mean, divisor, value=-self.lr / correction1)
+        mean, square = state["mean"], state["square"]
+        settings = (self.lr, self.betas, self.eps, decay, keep, self.steps)
+        ops.adam_step(value, gradient, mean, square, *settings)
 
 
 class AdamW(Adam):
@@ -206,8 +205,7 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay)
 
     def apply(self, value: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
-        value.mul_(1 - self.lr * self.weight_decay)
-        self._descend(value, gradient, state)
+        self._step(value, gradient, state, 0.0, 1 - self.lr * self.weight_decay)
 
 
 @torch.no_grad()

@@ -219,7 +219,7 @@ def test_the_module_and_its_inputs_are_not_touched():
 
 def test_a_loss_is_checked_in_its_prediction():
     class Halved(MSE):
-        error_grad = staticmethod(lambda a, b: 0.5 * ops.squared_error_grad(a, b))
+        error_grad = staticmethod(lambda a, b, scale: 0.5 * ops.squared_error_grad(a, b, scale))
 
     gradcheck(MSE(), torch.randn(3, 4), torch.randn(3, 4))
     with pytest.raises(GradientError, match="Halved: the gradient of input at index"):

@@ -314,7 +314,7 @@ def add(a: Tensor, b: Tensor) -> Tensor:
             f"Residual: the inner module turns {tuple(a.shape)} into {tuple(b.shape)}; "
             "to be added, the shapes must be the same"
         )
-    return a + b
+    return on(a).add(a, b)
 
 
 def concatenate(a: Tensor, b: Tensor) -> Tensor:
@@ -456,9 +456,9 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     return on(prediction).squared_error(prediction, target)
 
 
-def squared_error_grad(prediction: Tensor, target: Tensor) -> Tensor:
-    """dL/dprediction of `squared_error` = 2 (prediction - target)."""
-    return on(prediction).squared_error_grad(prediction, target)
+def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor = 1.0) -> Tensor:
+    """scale times dL/dprediction of `squared_error`, which is 2 (prediction - target)."""
+    return on(prediction).squared_error_grad(prediction, target, scale)
 
 
 def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
@@ -471,9 +471,55 @@ def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
     return on(prediction).absolute_error(prediction, target)
 
 
-def absolute_error_grad(prediction: Tensor, target: Tensor) -> Tensor:
-    """dL/dprediction of `absolute_error` = sign(prediction - target)."""
-    return on(prediction).absolute_error_grad(prediction, target)
+def absolute_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor = 1.0) -> Tensor:
+    """scale times dL/dprediction of `absolute_error`, which is sign(prediction - target)."""
+    return on(prediction).absolute_error_grad(prediction, target, scale)
+
+
+# -- optimizers: a step of one parameter, in place -------------------------------------------------
+
+
+def sgd_step(
+    value: Tensor,
+    gradient: Tensor,
+    velocity: Tensor | None,
+    first: bool,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    """The step of `chainrule.SGD`; velocity is None without momentum, and set anew if `first`.
+
+    Raises:
+        ValueError: the gradient has another shape than the parameter.
+    """
+    _check_step("SGD", value, gradient)
+    settings = (lr, momentum, dampening, weight_decay, nesterov)
+    on(value).sgd_step(value, gradient, velocity, first, *settings)
+
+
+def adam_step(
+    value: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    keep: float,
+    steps: int,
+) -> None:
+    """The step number `steps`, from 1, of `chainrule.Adam`; keep < 1 lets the parameter shrink.
+
+    Raises:
+        ValueError: the gradient has another shape than the parameter.
+    """
+    _check_step("Adam", value, gradient)
+    settings = (lr, betas, eps, weight_decay, keep, steps)
+    on(value).adam_step(value, gradient, mean, square, *settings)
 
 
 # -- checks ----------------------------------------------------------------------------------------
@@ -610,3 +656,10 @@ def _check_target(name: str, prediction: Tensor, target: Tensor) -> None:
     if prediction.numel() == 0:
         raise ValueError(f"{name}: the prediction is empty, its shape is {_shape(prediction)}")
     _check_alike(name, prediction, target=target)
+
+
+def _check_step(name: str, value: Tensor, gradient: Tensor) -> None:
+    if gradient.shape != value.shape:
+        raise ValueError(
+            f"{name}: a parameter of shape {_shape(value)} has a gradient of {_shape(gradient)}"
+        )

@@ -1,5 +1,7 @@
 """The native backend: float32 on the CPU, by the compiled kernels of `chainrule._native`.
 
+The kernels get addresses: a tensor must have a name here until they have returned.
+
 The functions are those of the reference, with the same arguments. Results are in PyTorch's
 channels_last layout, (N, C, H, W) in shape and (N, H, W, C) in memory; inputs may have any strides.
 What has no kernel of its own runs the reference. How the kernels work: docs/kernels.md.
@@ -11,39 +13,27 @@ import torch
 from torch import Tensor
 
 from chainrule import _native as kernels
+from chainrule.ops import reference
 from chainrule.ops.geometry import Block, Pair, Window, image_size
 from chainrule.ops.reference import (
     absolute_error,
     absolute_error_grad,
     affine,
     affine_grad,
-    avg_pool2d,
-    avg_pool2d_grad,
     bias_grad,
     channel_statistics,
-    concatenate,
-    leaky_relu,
-    leaky_relu_grad,
-    max_pool2d,
-    max_pool2d_grad,
     normalize,
     normalize_fixed_grad,
     normalize_grad,
-    relu,
-    relu_grad,
-    sigmoid,
-    sigmoid_grad,
-    squared_error,
-    squared_error_grad,
     tanh,
     tanh_grad,
-    upsample_nearest2d,
-    upsample_nearest2d_grad,
 )
 
 __all__ = [
     "absolute_error",
     "absolute_error_grad",
+    "adam_step",
+    "add",
     "affine",
     "affine_grad",
     "avg_pool2d",
@@ -67,6 +57,7 @@ __all__ = [
     "normalize_grad",
     "relu",
     "relu_grad",
+    "sgd_step",
     "sigmoid",
     "sigmoid_grad",
     "squared_error",
@@ -79,9 +70,6 @@ __all__ = [
 
 winograd = True
 """Whether 3x3 convolutions may use Winograd's F(4x4, 3x3); see docs/kernels.md for its rounding."""
-
-FEW_CHANNELS = 8
-"""Below this many channels of the output, its gradient is what the weight's gradient gathers."""
 
 _ACTIVATIONS = {"": 0, "relu": 1, "leaky_relu": 2, "sigmoid": 3}
 
@@ -115,11 +103,12 @@ def conv_transpose2d(
 def block(x: Tensor, weight: Tensor, bias: Tensor | None, size: Pair, layers: Block) -> Tensor:
     channels = weight.shape[1] * layers.groups if layers.transposed else weight.shape[0]
     y = _empty(x.shape[0], channels, size)
+    bias = None if bias is None else bias.contiguous()
     kernels.gather(
         _plain(x),
         _image(weight),
         layers.groups,
-        0 if bias is None else bias.contiguous().data_ptr(),
+        0 if bias is None else bias.data_ptr(),
         _ACTIVATIONS[layers.activation],
         layers.slope,
         _image(y),
@@ -157,13 +146,9 @@ def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tu
     large, small = (gy, x) if layers.transposed else (x, gy)  # of the convolution's two sides
     gweight = torch.empty(small.shape[1], large.shape[1] // groups, *kernel)
     gbias = torch.empty(gy.shape[1])
-    gathered, other = _plain(x), _before_activation(gy, y, layers)
-    backward = not layers.transposed and _gathers_gradient(x, gy, layers)
-    if layers.transposed or backward:
-        gathered, other = other, gathered
-        sums = (gbias.data_ptr(), 0)
-    else:
-        sums = (0, gbias.data_ptr())
+    gathered, other, sums = _plain(x), _before_activation(gy, y, layers), (0, gbias.data_ptr())
+    if layers.transposed:
+        gathered, other, sums = other, gathered, sums[::-1]
     kernels.correlate(
         gathered,
         other,
@@ -171,23 +156,253 @@ def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tu
         groups,
         *sums,
         _geometry(layers),
-        backward,
         winograd,
         torch.get_num_threads(),
     )
     return gweight, gbias
 
 
-def _gathers_gradient(x: Tensor, gy: Tensor, layers: Block) -> bool:
-    """Whether the weight's gradient is faster with the parts of x and gy exchanged.
+# -- pooling and resampling -----------------------------------------------------------------------
 
-    The channels of one of them fill vectors: not the three of an image that a network returns.
-    """
-    few = gy.shape[1] < FEW_CHANNELS <= x.shape[1]
-    return few and layers.groups == 1 and layers.window.stride == (1, 1)
+
+def max_pool2d(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    x = _channels_last(x)
+    y = _empty(x.shape[0], x.shape[1], window.output_size(image_size(x)))
+    places = torch.empty_like(y, dtype=torch.int32)
+    shape, threads = _pooling(window), torch.get_num_threads()
+    kernels.max_pool(_image(x), shape, _image(y), places.data_ptr(), threads)
+    return y, places
+
+
+def max_pool2d_grad(gy: Tensor, places: Tensor, input_size: Pair, window: Window) -> Tensor:
+    gx = _empty(gy.shape[0], gy.shape[1], input_size)
+    places = places.contiguous(memory_format=torch.channels_last)
+    shape, threads = _pooling(window), torch.get_num_threads()
+    kernels.max_pool_gradient(_image(gy), places.data_ptr(), shape, _image(gx), threads)
+    return gx
+
+
+def avg_pool2d(x: Tensor, window: Window, count_include_pad: bool) -> Tensor:
+    x = _channels_last(x)
+    y = _empty(x.shape[0], x.shape[1], window.output_size(image_size(x)))
+    shape = _pooling(window, count_include_pad)
+    kernels.average_pool(_image(x), shape, _image(y), torch.get_num_threads())
+    return y
+
+
+def avg_pool2d_grad(
+    gy: Tensor, input_size: Pair, window: Window, count_include_pad: bool
+) -> Tensor:
+    gx = _empty(gy.shape[0], gy.shape[1], input_size)
+    shape = _pooling(window, count_include_pad)
+    kernels.average_pool_gradient(_image(gy), shape, _image(gx), torch.get_num_threads())
+    return gx
+
+
+def upsample_nearest2d(x: Tensor, scale: Pair) -> Tensor:
+    x = _channels_last(x)
+    y = _empty(x.shape[0], x.shape[1], (x.shape[2] * scale[0], x.shape[3] * scale[1]))
+    kernels.upsample(_image(x), *scale, _image(y), torch.get_num_threads())
+    return y
+
+
+def upsample_nearest2d_grad(gy: Tensor, scale: Pair) -> Tensor:
+    gy = _channels_last(gy)
+    size = (gy.shape[2] // scale[0], gy.shape[3] // scale[1])
+    gx = _empty(gy.shape[0], gy.shape[1], size)
+    threads = torch.get_num_threads()
+    kernels.upsample_gradient(_image(gy), *scale, _image(gx), threads)
+    return gx
+
+
+def add(a: Tensor, b: Tensor) -> Tensor:
+    if not _alike(a, b):
+        return reference.add(a, b)
+    total = torch.empty_like(a)
+    threads = torch.get_num_threads()
+    kernels.add(a.data_ptr(), b.data_ptr(), total.data_ptr(), a.numel(), threads)
+    return total
+
+
+def concatenate(a: Tensor, b: Tensor) -> Tensor:
+    joined = _empty(a.shape[0], a.shape[1] + b.shape[1], image_size(a))
+    a, b = _channels_last(a), _channels_last(b)
+    kernels.concatenate(_image(a), _image(b), _image(joined), torch.get_num_threads())
+    return joined
+
+
+# -- activations ----------------------------------------------------------------------------------
+
+
+def relu(x: Tensor) -> Tensor:
+    return _activate(x, "relu", 0.0) if _dense(x) else reference.relu(x)
+
+
+def relu_grad(gy: Tensor, y: Tensor) -> Tensor:
+    return _deactivate(gy, y, "relu", 0.0) if _alike(gy, y) else reference.relu_grad(gy, y)
+
+
+def leaky_relu(x: Tensor, slope: float) -> Tensor:
+    return _activate(x, "leaky_relu", slope) if _dense(x) else reference.leaky_relu(x, slope)
+
+
+def leaky_relu_grad(gy: Tensor, y: Tensor, slope: float) -> Tensor:
+    if not _alike(gy, y):
+        return reference.leaky_relu_grad(gy, y, slope)
+    return _deactivate(gy, y, "leaky_relu", slope)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    return _activate(x, "sigmoid", 0.0) if _dense(x) else reference.sigmoid(x)
+
+
+def sigmoid_grad(gy: Tensor, y: Tensor) -> Tensor:
+    return _deactivate(gy, y, "sigmoid", 0.0) if _alike(gy, y) else reference.sigmoid_grad(gy, y)
+
+
+def _activate(x: Tensor, kind: str, slope: float) -> Tensor:
+    y = torch.empty_like(x)
+    threads = torch.get_num_threads()
+    kernels.activate(x.data_ptr(), y.data_ptr(), x.numel(), _ACTIVATIONS[kind], slope, threads)
+    return y
+
+
+def _deactivate(gy: Tensor, y: Tensor, kind: str, slope: float) -> Tensor:
+    gx = torch.empty_like(gy)
+    pointers = (gy.data_ptr(), y.data_ptr(), gx.data_ptr())
+    kernels.deactivate(*pointers, gy.numel(), _ACTIVATIONS[kind], slope, torch.get_num_threads())
+    return gx
+
+
+# -- losses ---------------------------------------------------------------------------------------
+
+
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    images = _two_images(prediction, target)
+    if images is None:
+        return reference.squared_error(prediction, target)
+    return prediction.new_tensor(kernels.squared_error(*images, torch.get_num_threads()))
+
+
+def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
+    images = _two_images(prediction, target)
+    if images is None:
+        return reference.squared_error_grad(prediction, target, scale)
+    if _alike(prediction, target):
+        gradient = torch.empty_like(prediction)
+        out = _rows(gradient)
+    else:
+        gradient = _empty(prediction.shape[0], prediction.shape[1], image_size(prediction))
+        out = _image(gradient)
+    kernels.squared_error_gradient(*images, 2 * float(scale), out, torch.get_num_threads())
+    return gradient
+
+
+def _two_images(a: Tensor, b: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Both as images whose values are met in the same order; None if they can't be."""
+    if _alike(a, b):
+        return _rows(a), _rows(b)
+    return (_image(a), _image(b)) if a.dim() == 4 else None
+
+
+def _rows(x: Tensor) -> tuple[int, ...]:
+    """Dense memory as an image of one channel, a sample a row."""
+    rows = x.shape[0] if x.dim() else 1
+    length = x.numel() // rows
+    return (x.data_ptr(), rows, 1, 1, length, length, 1, length, 1)
+
+
+# -- optimizers -----------------------------------------------------------------------------------
+
+
+def sgd_step(
+    value: Tensor,
+    gradient: Tensor,
+    velocity: Tensor | None,
+    first: bool,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    if not _alike(value, gradient) or not (velocity is None or _alike(value, velocity)):
+        settings = (lr, momentum, dampening, weight_decay, nesterov)
+        return reference.sgd_step(value, gradient, velocity, first, *settings)
+    kernels.sgd(
+        value.data_ptr(),
+        gradient.data_ptr(),
+        0 if velocity is None else velocity.data_ptr(),
+        value.numel(),
+        lr,
+        momentum,
+        1 - dampening,
+        weight_decay,
+        nesterov,
+        first,
+        torch.get_num_threads(),
+    )
+    return None
+
+
+def adam_step(
+    value: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    keep: float,
+    steps: int,
+) -> None:
+    if not all(_alike(value, other) for other in (gradient, mean, square)):
+        settings = (lr, betas, eps, weight_decay, keep, steps)
+        return reference.adam_step(value, gradient, mean, square, *settings)
+    kernels.adam(
+        value.data_ptr(),
+        gradient.data_ptr(),
+        mean.data_ptr(),
+        square.data_ptr(),
+        value.numel(),
+        lr / (1 - betas[0] ** steps),
+        betas[1],
+        1 - betas[0],
+        1 - betas[1],
+        eps,
+        (1 - betas[1] ** steps) ** -0.5,
+        weight_decay,
+        keep,
+        torch.get_num_threads(),
+    )
+    return None
 
 
 # -- what the kernels read ------------------------------------------------------------------------
+
+
+def _dense(x: Tensor) -> bool:
+    """Whether x fills its memory without gaps."""
+    if x.is_contiguous():
+        return True
+    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    """Whether a and b fill their memory in the same order."""
+    return a.stride() == b.stride() and _dense(a)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """x with the channels of a pixel side by side."""
+    if x.stride(1) == 1 or x.shape[1] == 1:
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _pooling(window: Window, count_padding: bool = False) -> tuple[int, ...]:
+    return (*window.kernel, *window.stride, *window.dilation, *window.padding, count_padding)
 
 
 def _empty(n: int, channels: int, size: Pair) -> Tensor:

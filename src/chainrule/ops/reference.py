@@ -106,7 +106,7 @@ def max_pool2d(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     columns = _columns(_pad(x, window, float("-inf")), window, x.shape[1])
     values, places = columns.max(2)
     shape = (*x.shape[:2], *window.output_size(image_size(x)))
-    return values.reshape(shape), places.reshape(shape)
+    return values.reshape(shape), places.reshape(shape).int()
 
 
 def max_pool2d_grad(gy: Tensor, places: Tensor, input_size: Pair, window: Window) -> Tensor:
@@ -114,7 +114,7 @@ def max_pool2d_grad(gy: Tensor, places: Tensor, input_size: Pair, window: Window
     n, channels = gy.shape[:2]
     kernel = window.kernel[0] * window.kernel[1]
     columns = gy.new_zeros(n, channels, kernel, gy.shape[2] * gy.shape[3])
-    columns.scatter_(2, places.reshape(n, channels, 1, -1), gy.reshape(n, channels, 1, -1))
+    columns.scatter_(2, places.long().reshape(n, channels, 1, -1), gy.reshape(n, channels, 1, -1))
     columns = columns.reshape(n, channels * kernel, -1)
     return _fold_into(columns, image_size(gy), input_size, window)
 
@@ -157,6 +157,11 @@ def upsample_nearest2d_grad(gy: Tensor, scale: Pair) -> Tensor:
     n, channels, height, width = gy.shape
     blocks = gy.reshape(n, channels, height // scale[0], scale[0], width // scale[1], scale[1])
     return blocks.sum((3, 5))
+
+
+def add(a: Tensor, b: Tensor) -> Tensor:
+    """a + b."""
+    return a + b
 
 
 def concatenate(a: Tensor, b: Tensor) -> Tensor:
@@ -308,9 +313,9 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     return (prediction - target).square().sum()
 
 
-def squared_error_grad(prediction: Tensor, target: Tensor) -> Tensor:
-    """2 (prediction - target)."""
-    return (prediction - target).mul_(2)
+def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
+    """2 scale (prediction - target)."""
+    return (prediction - target).mul_(2 * scale)
 
 
 def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
@@ -318,6 +323,55 @@ def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
     return (prediction - target).abs().sum()
 
 
-def absolute_error_grad(prediction: Tensor, target: Tensor) -> Tensor:
-    """sign(prediction - target), 0 where they are equal."""
-    return (prediction - target).sign()
+def absolute_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
+    """scale sign(prediction - target), 0 where they are equal."""
+    return (prediction - target).sign_().mul_(scale)
+
+
+# -- optimizers ------------------------------------------------------------------------------------
+
+
+def sgd_step(
+    value: Tensor,
+    gradient: Tensor,
+    velocity: Tensor | None,
+    first: bool,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    """p = p - lr v, where g = gradient + weight_decay p and v = momentum v + (1 - dampening) g."""
+    if weight_decay:
+        gradient = gradient.add(value, alpha=weight_decay)
+    if velocity is not None:
+        if first:
+            velocity.copy_(gradient)
+        else:
+            velocity.mul_(momentum).add_(gradient, alpha=1 - dampening)
+        gradient = gradient.add(velocity, alpha=momentum) if nesterov else velocity
+    value.add_(gradient, alpha=-lr)
+
+
+def adam_step(
+    value: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    keep: float,
+    steps: int,
+) -> None:
+    """p = keep p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps), m and v running averages."""
+    if weight_decay:
+        gradient = gradient.add(value, alpha=weight_decay)
+    mean.lerp_(gradient, 1 - betas[0])
+    square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+    divisor = (square.sqrt() / (1 - betas[1] ** steps) ** 0.5).add_(eps)
+    if keep != 1:
+        value.mul_(keep)
+    value.addcdiv_(mean, divisor, value=-lr / (1 - betas[0] ** steps))

@@ -1,0 +1,116 @@
+// One pass over memory: activations, sums, losses and the optimizers' updates.
+
+// Numbers handed out at a time: a piece that fits the first-level cache. Sums are made piece by piece, so that they don't
+// depend on the number of threads.
+constexpr long kPiece = 4096;
+
+template <class F>
+void for_pieces(int threads, long count, F&& body) {
+    parallel_for(count < 4 * kPiece ? 1 : threads, divide_up(count, kPiece), [&](long piece) {
+        const long first = piece * kPiece;
+        body(first, smaller(count, first + kPiece));
+    });
+}
+
+void activate_all(const float* x, float* y, long count, Activation activation, int threads) {
+    for_pieces(threads, count, [&](long i, long end) {
+        for (; i + kLanes <= end; i += kLanes) store(y + i, activate(load(x + i), activation));
+        for (; i < end; ++i) y[i] = activate(splat(x[i]), activation)[0];
+    });
+}
+
+void deactivate_all(const float* gy, const float* y, float* gx, long count, Activation activation, int threads) {
+    for_pieces(threads, count, [&](long i, long end) {
+        for (; i + kLanes <= end; i += kLanes) store(gx + i, deactivate(load(gy + i), load(y + i), activation));
+        for (; i < end; ++i) gx[i] = deactivate(gy[i], y[i], activation);
+    });
+}
+
+void add_all(const float* a, const float* b, float* sum, long count, int threads) {
+    for_pieces(threads, count, [&](long i, long end) {
+        for (; i + kLanes <= end; i += kLanes) store(sum + i, load(a + i) + load(b + i));
+        for (; i < end; ++i) sum[i] = a[i] + b[i];
+    });
+}
+
+// p = p - lr * v, where g = gradient + decay * p; v = momentum * v + (1 - dampening) * g (v = g at first).
+void sgd(const Sgd& s) {
+    const bool moves = s.velocity;
+    for_pieces(s.threads, s.count, [&](long i, long end) {
+        for (; i < end; ++i) {
+            const float g = s.gradient[i] + s.decay * s.value[i];
+            if (!moves) {
+                s.value[i] -= s.rate * g;
+                continue;
+            }
+            const float v = s.first ? g : s.momentum * s.velocity[i] + s.fresh * g;
+            s.velocity[i] = v;
+            s.value[i] -= s.rate * (s.nesterov ? g + s.momentum * v : v);
+        }
+    });
+}
+
+// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p = keep * p - rate * m / (sqrt(v) * scale + eps).
+void adam(const Adam& a) {
+    for_pieces(a.threads, a.count, [&](long i, long end) {
+        for (; i < end; ++i) {
+            const float g = a.gradient[i] + a.decay * a.value[i];
+            const float m = a.mean[i] + a.fresh1 * (g - a.mean[i]);
+            const float v = a.beta2 * a.square[i] + a.fresh2 * g * g;
+            a.mean[i] = m;
+            a.square[i] = v;
+            a.value[i] = a.keep * a.value[i] - a.rate * m / (__builtin_sqrtf(v) * a.scale + a.epsilon);
+        }
+    });
+}
+
+// One row of an image where it lies if its pixels are dense, else staged.
+inline const float* take_row(const Image& image, long n, long y, float* buffer) {
+    if (image.sc == 1 && image.sw == image.c) return image.data + n * image.sn + y * image.sh;
+    stage({image, {}, {}}, {n, 0, image.c, y, 1, 1, 0, image.w, 1}, buffer);
+    return buffer;
+}
+
+// Rows of two images, one after the other; body(row index, a's row, b's row, floats).
+template <class F>
+void for_rows(const Image& a, const Image& b, int threads, F&& body) {
+    const long rows = a.n * a.h, floats = a.w * a.c;
+    const long parts = rows * floats < 4 * kPiece ? 1 : smaller(rows, 8L * larger(1, threads));
+    float* memory = static_cast<float*>(scratch(1, 8.0 * parts * floats));
+    parallel_for(threads, parts, [&](long part) {
+        float* own = memory + part * 2 * floats;
+        for (long row = part_start(rows, parts, part); row < part_start(rows, parts, part + 1); ++row)
+            body(row, take_row(a, row / a.h, row % a.h, own), take_row(b, row / a.h, row % a.h, own + floats), floats);
+    });
+}
+
+// sum (prediction - target)^2, row by row in double precision.
+double squared_error(const Image& prediction, const Image& target, int threads) {
+    const long rows = prediction.n * prediction.h;
+    double* sums = static_cast<double*>(scratch(0, 8.0 * rows));
+    for_rows(prediction, target, threads, [&](long row, const float* p, const float* t, long count) {
+        vec total{};
+        long i = 0;
+        for (; i + kLanes <= count; i += kLanes) {
+            const vec d = load(p + i) - load(t + i);
+            total += d * d;
+        }
+        double sum = 0;
+        for (int k = 0; k < kLanes; ++k) sum += total[k];
+        for (; i < count; ++i) sum += double(p[i] - t[i]) * (p[i] - t[i]);
+        sums[row] = sum;
+    });
+    double sum = 0;
+    for (long row = 0; row < rows; ++row) sum += sums[row];
+    return sum;
+}
+
+// scale * (prediction - target), into dense rows.
+void squared_error_gradient(const Image& prediction, const Image& target, float scale, const Image& out, int threads) {
+    for_rows(prediction, target, threads, [&](long row, const float* p, const float* t, long count) {
+        float* to = out.data + row / out.h * out.sn + row % out.h * out.sh;
+        long i = 0;
+        for (; i + kLanes <= count; i += kLanes) store(to + i, scale * (load(p + i) - load(t + i)));
+        for (; i < count; ++i) to[i] = scale * (p[i] - t[i]);
+    });
+}
