@@ -33,6 +33,10 @@ void add_all(const float* a, const float* b, float* sum, long count, int threads
     });
 }
 
+void zero_all(float* x, long count, int threads) {
+    for_pieces(threads, count, [&](long i, long end) { __builtin_memset(x + i, 0, (end - i) * sizeof(float)); });
+}
+
 // p = p - lr * v, where g = gradient + decay * p; v = momentum * v + (1 - dampening) * g (v = g at first).
 void sgd(const Sgd& s) {
     const bool moves = s.velocity;
@@ -81,6 +85,16 @@ void for_rows(const Image& a, const Image& b, int threads, F&& body) {
         float* own = memory + part * 2 * floats;
         for (long row = part_start(rows, parts, part); row < part_start(rows, parts, part + 1); ++row)
             body(row, take_row(a, row / a.h, row % a.h, own), take_row(b, row / a.h, row % a.h, own + floats), floats);
+    });
+}
+
+// a + b, into dense rows.
+void add_images(const Image& a, const Image& b, const Image& out, int threads) {
+    for_rows(a, b, threads, [&](long row, const float* p, const float* q, long count) {
+        float* to = out.data + row / out.h * out.sn + row % out.h * out.sh;
+        long i = 0;
+        for (; i + kLanes <= count; i += kLanes) store(to + i, load(p + i) + load(q + i));
+        for (; i < count; ++i) to[i] = p[i] + q[i];
     });
 }
 

@@ -114,6 +114,8 @@ struct Kernels {
     void (*activate)(const float* x, float* y, long count, Activation, int threads);
     void (*deactivate)(const float* gy, const float* y, float* gx, long count, Activation, int threads);
     void (*add)(const float* a, const float* b, float* sum, long count, int threads);
+    void (*add_images)(const Image& a, const Image& b, const Image& sum, int threads);
+    void (*zero)(float* x, long count, int threads);
     void (*sgd)(const Sgd&);
     void (*adam)(const Adam&);
     double (*squared_error)(const Image& prediction, const Image& target, int threads);
@@ -132,6 +134,10 @@ const Kernels& baseline_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
 const Kernels& neon_kernels();
+
+// Memory of a tensor, aligned to 64 bytes and kept for the next one when it is released. Throws std::bad_alloc.
+void* allocate(double bytes);
+void release(void* data, double bytes);
 
 // Scratch memory of the calling thread, reused from call to call: at least `bytes`, aligned to 64. `slot` tells several
 // apart. Throws std::bad_alloc. Blocks beyond a bound are given back by release_scratch.

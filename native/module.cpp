@@ -1,6 +1,7 @@
 // The Python module `chainrule._native`: reads addresses, sizes and strides, makes the plan, calls the kernels.
 // Its one caller is chainrule/ops/native.py, which owns the tensors; shapes have been checked above it, in chainrule.ops.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 
 #include <chrono>
@@ -164,6 +165,23 @@ void correlate(const nb::tuple& x, const nb::tuple& gy, const nb::tuple& w, int 
     release_scratch();
 }
 
+// A tensor (N, C, H, W) whose channels lie side by side, of values that are not set.
+nb::ndarray<nb::pytorch, float, nb::ndim<4>> empty(std::size_t n, std::size_t c, std::size_t h, std::size_t w) {
+    struct Owned {
+        void* data;
+        double bytes;
+    };
+    const double bytes = 4.0 * double(n) * double(c) * double(h) * double(w);
+    void* data = allocate(bytes);
+    nb::capsule owner(new Owned{data, bytes}, [](void* pointer) noexcept {
+        Owned* owned = static_cast<Owned*>(pointer);
+        release(owned->data, owned->bytes);
+        delete owned;
+    });
+    const auto row = static_cast<std::int64_t>(w * c);
+    return {data, {n, c, h, w}, owner, {static_cast<std::int64_t>(h) * row, 1, row, static_cast<std::int64_t>(c)}};
+}
+
 // (kernel, stride, dilation, padding, each vertical then horizontal, whether padding counts)
 PoolGeometry pooling(const nb::tuple& t) {
     return {number(t, 0), number(t, 1), number(t, 2), number(t, 3), number(t, 4),
@@ -187,6 +205,10 @@ NB_MODULE(_native, m) {
     m.def("add", [](long a, long b, long sum, long count, int threads) {
         active->add(address(a), address(b), address(sum), count, threads);
     });
+    m.def("add_images", [](const nb::tuple& a, const nb::tuple& b, const nb::tuple& sum, int threads) {
+        active->add_images(image(a), image(b), image(sum), threads);
+    });
+    m.def("zero", [](long x, long count, int threads) { active->zero(address(x), count, threads); });
     m.def("sgd", [](long value, long gradient, long velocity, long count, float rate, float momentum, float fresh,
                     float decay, bool nesterov, bool first, int threads) {
         active->sgd({address(value), address(gradient), address(velocity), count, rate, momentum, fresh, decay, nesterov,
@@ -194,7 +216,7 @@ NB_MODULE(_native, m) {
     });
     m.def("adam", [](long value, long gradient, long mean, long square, long count, float rate, float beta2, float fresh1,
                      float fresh2, float epsilon, float scale, float decay, float keep, int threads) {
-        active->adam({address(value), address(gradient), address(mean), address(square), count, rate, beta1, beta2, epsilon,
+        active->adam({address(value), address(gradient), address(mean), address(square), count, rate, beta2, fresh1, fresh2, epsilon,
                       scale, decay, keep, threads});
     });
     m.def("squared_error", [](const nb::tuple& prediction, const nb::tuple& target, int threads) {
@@ -225,6 +247,7 @@ NB_MODULE(_native, m) {
     m.def("concatenate", [](const nb::tuple& a, const nb::tuple& b, const nb::tuple& out, int threads) {
         active->concatenate(image(a), image(b), image(out), threads);
     });
+    m.def("empty", empty);
     m.def("gather", gather);
     m.def("correlate", correlate);
     // Floating point operations a second that `threads` threads can do at most, measured for some 50 ms.

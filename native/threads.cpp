@@ -20,7 +20,7 @@ namespace {
 
 // A worker that has nothing to do watches for the next job this long before it sleeps: the calls of one training step
 // follow each other within microseconds, and waking a sleeping thread takes some fifty.
-constexpr auto kWatch = std::chrono::microseconds(60);
+constexpr auto kWatch = std::chrono::microseconds(100);
 
 void pause() {
 #if defined(__x86_64__)

@@ -102,7 +102,7 @@ class SkipConcat(Module):
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         (channels,) = tape.take(self)
         gradient = self.inner.back(gy[:, channels:], tape)
-        return None if gradient is None else gy[:, :channels] + gradient
+        return None if gradient is None else ops.add(gy[:, :channels], gradient)
 
 
 def _by_name(modules: tuple[Module | Mapping[str, Module], ...]) -> dict[str, Module]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from chainrule import ops
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -119,7 +121,7 @@ def accumulate(parameter: Tensor, gradient: Tensor) -> None:
         )
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
-    parameter.grad.add_(gradient)
+    ops.accumulate(parameter.grad, gradient)
 
 
 class Module:
@@ -264,7 +266,7 @@ class Module:
     def zero_grad(self) -> None:
         """Set every gradient to zero, in place."""
         for _, gradient in self.param():
-            gradient.zero_()
+            ops.zero(gradient)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The live parameters and buffers by name, with PyTorch's names and layouts."""

@@ -55,7 +55,7 @@ class Optimizer:
         """Set every gradient to zero, in place."""
         for value in self.parameters:
             if value.grad is not None:
-                value.grad.zero_()
+                ops.zero(value.grad)
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that the next steps depend on but `lr`, as tensors: "steps", "0.velocity", ..."""

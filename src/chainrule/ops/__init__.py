@@ -476,7 +476,26 @@ def absolute_error_grad(prediction: Tensor, target: Tensor, scale: float | Tenso
     return on(prediction).absolute_error_grad(prediction, target, scale)
 
 
-# -- optimizers: a step of one parameter, in place -------------------------------------------------
+# -- gradients and optimizers: in place -----------------------------------------------------------
+
+
+def accumulate(total: Tensor, gradient: Tensor) -> None:
+    """total += gradient, of one shape.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if total.shape != gradient.shape:
+        raise ValueError(
+            f"a parameter of shape {_shape(total)} can't have a gradient of shape "
+            f"{_shape(gradient)}"
+        )
+    on(total).accumulate(total, gradient)
+
+
+def zero(values: Tensor) -> None:
+    """values = 0."""
+    on(values).zero(values)
 
 
 def sgd_step(

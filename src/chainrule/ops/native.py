@@ -32,6 +32,7 @@ from chainrule.ops.reference import (
 __all__ = [
     "absolute_error",
     "absolute_error_grad",
+    "accumulate",
     "adam_step",
     "add",
     "affine",
@@ -66,6 +67,7 @@ __all__ = [
     "tanh_grad",
     "upsample_nearest2d",
     "upsample_nearest2d_grad",
+    "zero",
 ]
 
 winograd = True
@@ -216,11 +218,15 @@ def upsample_nearest2d_grad(gy: Tensor, scale: Pair) -> Tensor:
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:
-    if not _alike(a, b):
-        return reference.add(a, b)
-    total = torch.empty_like(a)
     threads = torch.get_num_threads()
-    kernels.add(a.data_ptr(), b.data_ptr(), total.data_ptr(), a.numel(), threads)
+    if _alike(a, b):
+        total = torch.empty_like(a)
+        kernels.add(a.data_ptr(), b.data_ptr(), total.data_ptr(), a.numel(), threads)
+        return total
+    if a.dim() != 4:
+        return reference.add(a, b)
+    total = _empty(a.shape[0], a.shape[1], image_size(a))
+    kernels.add_images(_image(a), _image(b), _image(total), threads)
     return total
 
 
@@ -312,7 +318,24 @@ def _rows(x: Tensor) -> tuple[int, ...]:
     return (x.data_ptr(), rows, 1, 1, length, length, 1, length, 1)
 
 
-# -- optimizers -----------------------------------------------------------------------------------
+# -- gradients and optimizers ---------------------------------------------------------------------
+# Not PyTorch's own either: its threads go on watching for work for milliseconds after each of its
+# parallel operations, on processors that the kernels' threads could use.
+
+
+def accumulate(total: Tensor, gradient: Tensor) -> None:
+    if not _alike(total, gradient):
+        return reference.accumulate(total, gradient)
+    address = total.data_ptr()
+    kernels.add(address, gradient.data_ptr(), address, total.numel(), torch.get_num_threads())
+    return None
+
+
+def zero(values: Tensor) -> None:
+    if not _dense(values):
+        return reference.zero(values)
+    kernels.zero(values.data_ptr(), values.numel(), torch.get_num_threads())
+    return None
 
 
 def sgd_step(
@@ -406,7 +429,8 @@ def _pooling(window: Window, count_padding: bool = False) -> tuple[int, ...]:
 
 
 def _empty(n: int, channels: int, size: Pair) -> Tensor:
-    return torch.empty(n, channels, *size, dtype=torch.float32, memory_format=torch.channels_last)
+    """A channels_last tensor of the kernels' own memory, which is reused: see native/memory.cpp."""
+    return kernels.empty(n, channels, *size)
 
 
 def _image(x: Tensor) -> tuple[int, ...]:

@@ -328,7 +328,17 @@ def absolute_error_grad(prediction: Tensor, target: Tensor, scale: float | Tenso
     return (prediction - target).sign_().mul_(scale)
 
 
-# -- optimizers ------------------------------------------------------------------------------------
+# -- gradients and optimizers ----------------------------------------------------------------------
+
+
+def accumulate(total: Tensor, gradient: Tensor) -> None:
+    """total += gradient."""
+    total.add_(gradient)
+
+
+def zero(values: Tensor) -> None:
+    """values = 0."""
+    values.zero_()
 
 
 def sgd_step(
