@@ -135,12 +135,8 @@ const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
 const Kernels& neon_kernels();
 
-// Memory of a tensor, aligned to 64 bytes and kept for the next one when it is released. Throws std::bad_alloc.
-void* allocate(double bytes);
-void release(void* data, double bytes);
-
 // Scratch memory of the calling thread, reused from call to call: at least `bytes`, aligned to 64. `slot` tells several
-// apart. Throws std::bad_alloc. Blocks beyond a bound are given back by release_scratch.
+// apart. Throws NoMemory. Blocks beyond a bound are given back by release_scratch.
 void* scratch(int slot, double bytes);
 void release_scratch();
 

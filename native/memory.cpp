@@ -4,11 +4,13 @@
 #include <iterator>
 #include <map>
 #include <mutex>
-#include <new>
+#include <string>
 
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+
+#include "memory.hpp"
 
 #include "kernels.hpp"
 
@@ -20,8 +22,13 @@ constexpr std::size_t kHuge = 2u << 20;    // huge pages are this large
 constexpr std::size_t kSmall = 64u << 10;  // below, the C library is fast enough
 constexpr std::size_t kSpare = 32u << 20;
 
+[[noreturn]] void refuse(double bytes) {
+    throw NoMemory("this needs " + std::to_string(static_cast<long long>(bytes / (1 << 20))) +
+                   " MiB in one piece, which can't be had; use a smaller image or batch");
+}
+
 std::size_t rounded(double bytes) {
-    if (!(bytes < kLargest)) throw std::bad_alloc();
+    if (!(bytes < kLargest)) refuse(bytes < 1e18 ? bytes : 1e18);
     const std::size_t step = bytes < kHuge ? 4096 : 64 << 10;
     return (static_cast<std::size_t>(bytes) + step - 1) / step * step + 4096 * (bytes == 0);
 }
@@ -29,7 +36,7 @@ std::size_t rounded(double bytes) {
 void* fresh(std::size_t size) {
     const bool huge = size >= kHuge;
     void* data = std::aligned_alloc(huge ? kHuge : 64, huge ? (size + kHuge - 1) / kHuge * kHuge : size);
-    if (!data) throw std::bad_alloc();
+    if (!data) refuse(static_cast<double>(size));
 #if defined(MADV_HUGEPAGE)
     if (huge) madvise(data, size, MADV_HUGEPAGE);
 #endif
@@ -132,7 +139,7 @@ void* scratch(int slot, double bytes) {
     block.release();  // so that a read past the end is seen
     block.data = std::aligned_alloc(64, (static_cast<std::size_t>(bytes) + 63) / 64 * 64);
     block.size = 0;
-    if (!block.data) throw std::bad_alloc();
+    if (!block.data) refuse(bytes);
     return block.data;
 #endif
     if (block.size >= size) return block.data;

@@ -6,12 +6,14 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "kernels.hpp"
+#include "memory.hpp"
 #include "plan.hpp"
 #include "threads.hpp"
 
@@ -195,6 +197,13 @@ double seconds() {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
+        try {
+            std::rethrow_exception(thrown);
+        } catch (const NoMemory& error) {
+            PyErr_SetString(PyExc_MemoryError, error.what());
+        }
+    });
     m.doc() = "Compiled kernels of chainrule; see chainrule.ops.native.";
     m.def("activate", [](long x, long y, long count, int kind, float slope, int threads) {
         active->activate(address(x), address(y), count, {static_cast<Nonlinearity>(kind), slope}, threads);

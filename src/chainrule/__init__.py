@@ -23,7 +23,7 @@ from chainrule.layers import (
 )
 from chainrule.losses import L1, MSE, MSELoss
 from chainrule.module import Module, StateDictError, Tape, TapeError, accumulate, parameter
-from chainrule.ops.backends import backend, use_backend
+from chainrule.ops.backends import backend, use_backend, winograd
 from chainrule.optimizers import SGD, Adam, AdamW, clip_gradients
 from chainrule.schedules import constant, cosine, linear_ramp_down, step_decay
 from chainrule.serialization import load, save
@@ -73,4 +73,5 @@ __all__ = [
     "step_decay",
     "summary",
     "use_backend",
+    "winograd",
 ]

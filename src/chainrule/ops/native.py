@@ -14,6 +14,7 @@ from torch import Tensor
 
 from chainrule import _native as kernels
 from chainrule.ops import reference
+from chainrule.ops.backends import winograd
 from chainrule.ops.geometry import Block, Pair, Window, image_size
 from chainrule.ops.reference import (
     absolute_error,
@@ -70,9 +71,6 @@ __all__ = [
     "zero",
 ]
 
-winograd = True
-"""Whether 3x3 convolutions may use Winograd's F(4x4, 3x3); see docs/kernels.md for its rounding."""
-
 _ACTIVATIONS = {"": 0, "relu": 1, "leaky_relu": 2, "sigmoid": 3}
 
 
@@ -116,7 +114,7 @@ def block(x: Tensor, weight: Tensor, bias: Tensor | None, size: Pair, layers: Bl
         _image(y),
         _geometry(layers),
         layers.transposed,
-        winograd,
+        winograd(),
         torch.get_num_threads(),
     )
     return y
@@ -137,7 +135,7 @@ def block_input_grad(
         _image(gx),
         _geometry(layers),
         not layers.transposed,
-        winograd,
+        winograd(),
         torch.get_num_threads(),
     )
     return gx
@@ -158,7 +156,7 @@ def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tu
         groups,
         *sums,
         _geometry(layers),
-        winograd,
+        winograd(),
         torch.get_num_threads(),
     )
     return gweight, gbias
