@@ -69,18 +69,23 @@ inline float tap_weight(const Weight& w, long o, long c, const Tap& tv, const Ta
     return sum;
 }
 
-// One (phase, block, tap) of a group: inputs x (block's channels) values.
-inline void pack_tap(const Weight& w, const Tap& tv, const Tap& th, long group, long first, long count, float* to) {
-    const bool single = tv.first == tv.last && th.first == th.last;
-    const long valid = larger(0, smaller(count, w.outputs - first));
-    for (long c = 0; c < w.inputs; ++c, to += count) {
-        if (single) {
-            const float* at = w.data + group * w.sg + first * w.so + c * w.sc + tv.first * w.su + th.first * w.sv;
-            for (long o = 0; o < valid; ++o) to[o] = at[o * w.so];
-        } else {
-            for (long o = 0; o < valid; ++o) to[o] = tap_weight(w, first + o, c, tv, th, group);
-        }
-        for (long o = valid; o < count; ++o) to[o] = 0;
+// One vector of output channels of one phase, from channel `first` on, side by side in rows that are `width` apart. Channel
+// after channel, because a channel's weights lie together and the rows that are written stay in the first-level cache.
+inline void pack_vector(const Weight& w, const Phase& pv, const Phase& ph, long group, long first, long width, float* to) {
+    const long valid = larger(0, smaller(kLanes, w.outputs - first)), inputs = w.inputs, step = w.sc;
+    for (long o = 0; o < kLanes; ++o) {
+        float* row = to + o;
+        for (int tv = 0; tv < pv.tap_count; ++tv)
+            for (int th = 0; th < ph.tap_count; ++th, row += inputs * width) {
+                const Tap &down = pv.taps[tv], &across = ph.taps[th];
+                const float* at = w.data + group * w.sg + (first + o) * w.so + down.first * w.su + across.first * w.sv;
+                if (o >= valid)
+                    for (long c = 0; c < inputs; ++c) row[c * width] = 0;
+                else if (down.first == down.last && across.first == across.last)
+                    for (long c = 0; c < inputs; ++c) row[c * width] = at[c * step];
+                else
+                    for (long c = 0; c < inputs; ++c) row[c * width] = tap_weight(w, first + o, c, down, across, group);
+            }
     }
 }
 
@@ -94,18 +99,18 @@ inline void pack(const Packing& packing) {
         packing.bias[o] = job.bias && channel < w.outputs ? job.bias[group * w.outputs + channel] : 0;
     }
     const int threads = group_floats * w.groups < 8192 ? 1 : job.threads;
-    parallel_for(threads, w.groups * phases * packing.blocks, [&](long index) {
-        const long block = index % packing.blocks, phase = index / packing.blocks % phases;
-        const long group = index / packing.blocks / phases;
+    const long vectors = packing.padded / kLanes;
+    parallel_for(threads, w.groups * phases * vectors, [&](long index) {
+        const long vector = index % vectors, phase = index / vectors % phases, group = index / vectors / phases;
         float* to = packing.weights + group * group_floats;
         for (long p = 0; p < phase; ++p) to += packing.phase_floats(p / job.horizontal.count, p % job.horizontal.count);
         const Phase& pv = job.vertical.phases[phase / job.horizontal.count];
         const Phase& ph = job.horizontal.phases[phase % job.horizontal.count];
-        const long first = packing.block_start(block), count = packing.block_start(block + 1) - first;
-        to += pv.tap_count * ph.tap_count * w.inputs * first;
-        for (int tv = 0; tv < pv.tap_count; ++tv)
-            for (int th = 0; th < ph.tap_count; ++th, to += w.inputs * count)
-                pack_tap(w, pv.taps[tv], ph.taps[th], group, first, count, to);
+        long block = 0;
+        while (packing.block_start(block + 1) <= vector * kLanes) ++block;
+        const long start = packing.block_start(block), width = packing.block_start(block + 1) - start;
+        to += pv.tap_count * ph.tap_count * w.inputs * start + vector * kLanes - start;
+        pack_vector(w, pv, ph, group, vector * kLanes, width, to);
     });
 }
 

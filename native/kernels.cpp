@@ -27,19 +27,21 @@ namespace {
 
 void gather(const Gather& job) {
     if (suits_scatter(job)) return gather_few(job);
-    if (job.winograd && suits_winograd(job.vertical, job.horizontal, job.weight)) return gather_winograd(job);
+    if (job.winograd && suits_winograd(job.vertical, job.horizontal, job.weight, job.in.image.n))
+        return gather_winograd(job);
     gather_direct(job);
 }
 
 double correlate_cost(const Correlate& job) {
     const double direct = direct_cost(job.vertical, job.horizontal, job.weight);
     if (!job.winograd) return direct;
-    const double tiles = winograd_cost(job.vertical, job.horizontal, job.weight);
+    const double tiles = winograd_cost(job.vertical, job.horizontal, job.weight, job.a.image.n);
     return tiles < direct ? tiles : direct;
 }
 
 void correlate(const Correlate& job) {
-    if (job.winograd && suits_winograd(job.vertical, job.horizontal, job.weight)) return correlate_winograd(job);
+    if (job.winograd && suits_winograd(job.vertical, job.horizontal, job.weight, job.a.image.n))
+        return correlate_winograd(job);
     correlate_direct(job);
 }
 

@@ -38,17 +38,24 @@ void tile(const Tile& t) {
             }
         }
     }
+    if (t.activation.kind != Nonlinearity::none) {
+#pragma GCC unroll 16
+        for (int m = 0; m < kRows; ++m)
+#pragma GCC unroll 16
+            for (int v = 0; v < kVectors; ++v) sums[m][v] = activate(sums[m][v], t.activation);
+    }
 #pragma GCC unroll 16
     for (int m = 0; m < kRows; ++m) {
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) {
-            const vec y = activate(sums[m][v], t.activation);
-            if (v + 1 < kVectors)
-                store(t.out[m] + v * kLanes, y);
-            else
-                store_some(t.out[m] + v * kLanes, y, t.last);
-        }
+        for (int v = 0; v + 1 < kVectors; ++v) store(t.out[m] + v * kLanes, sums[m][v]);
     }
+    if (t.last == kLanes) {
+#pragma GCC unroll 16
+        for (int m = 0; m < kRows; ++m) store(t.out[m] + (kVectors - 1) * kLanes, sums[m][kVectors - 1]);
+        return;
+    }
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; ++m) store_some(t.out[m] + (kVectors - 1) * kLanes, sums[m][kVectors - 1], t.last);
 }
 
 // sums[m][.] += a[m] * b[.] over rows x columns pixels: a block of a weight gradient.

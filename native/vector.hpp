@@ -71,10 +71,12 @@ inline vec exponential(vec x) {
     return p * power;
 }
 
+inline vec sigmoid(vec x) { return splat(1.f) / (splat(1.f) + exponential(-x)); }
+
 inline vec activate(vec x, const Activation& activation) {
     if (activation.kind == Nonlinearity::relu) return x < 0 ? vec{} : x;
     if (activation.kind == Nonlinearity::leaky) return x < 0 ? x * splat(activation.slope) : x;
-    if (activation.kind == Nonlinearity::sigmoid) return splat(1.f) / (splat(1.f) + exponential(-x));
+    if (activation.kind == Nonlinearity::sigmoid) return sigmoid(x);
     return x;
 }
 

@@ -157,8 +157,9 @@ inline double direct_cost(const Axis& vertical, const Axis& horizontal, const We
     return windows * taps * w.inputs * w.groups * divide_up(w.outputs, kLanes);
 }
 
-// The same by tiles, the transforms counted double because they wait for memory; none where it can't be done.
-inline double winograd_cost(const Axis& vertical, const Axis& horizontal, const Weight& w) {
+// The same by tiles, of one image in `images`. The transforms count double, those of the weights four times, because they
+// wait for memory. Infinite where it can't be done.
+inline double winograd_cost(const Axis& vertical, const Axis& horizontal, const Weight& w, long images) {
     constexpr double never = 1e300;
     constexpr long least = 12;  // channels, below which the transforms are most of the work
     if (w.groups != 1 || w.inputs < least || w.outputs < least) return never;
@@ -170,11 +171,11 @@ inline double winograd_cost(const Axis& vertical, const Axis& horizontal, const 
     const double in_phases = double(down.stride) * across.stride, phases = double(vertical.count) * horizontal.count;
     const double in_vectors = divide_up(w.inputs, kLanes), vectors = divide_up(w.outputs, kLanes);
     const double products = in_phases * w.inputs * phases * vectors;
-    return tiles * points * (products + 12 * in_phases * in_vectors + 10 * phases * vectors);
+    return points * (tiles * (products + 12 * in_phases * in_vectors + 10 * phases * vectors) + 4 * products / images);
 }
 
-inline bool suits_winograd(const Axis& vertical, const Axis& horizontal, const Weight& w) {
-    return winograd_cost(vertical, horizontal, w) < 0.75 * direct_cost(vertical, horizontal, w);
+inline bool suits_winograd(const Axis& vertical, const Axis& horizontal, const Weight& w, long images) {
+    return winograd_cost(vertical, horizontal, w, images) < 0.9 * direct_cost(vertical, horizontal, w);
 }
 
 inline Tiling tiling_of(const Axis& vertical, const Axis& horizontal, const Weight& w, const Image& in, int threads) {
@@ -231,6 +232,14 @@ void inputs_to_points(const Tiling& t, const Source& in, long n, long ty, long t
     }
 }
 
+// The input channels are shared out in slices when their weights are taken to the points.
+inline long weight_slices(const Tiling& t, int threads) { return smaller(t.inputs, 4L * larger(1, threads)); }
+
+// Floats that one slice needs: an input channel's weights, and its kernels of all phases of the inputs.
+inline long slice_floats(const Tiling& t, const Weight& w) {
+    return long(w.height) * w.width * t.padded_outputs + t.in_phases * t.taps * t.taps * kLanes;
+}
+
 // A tap's place in the kernel of its phase of the inputs: place[0] the phase, place[1] the index, along one axis.
 struct Place {
     long phase, index;
@@ -240,47 +249,64 @@ inline Place place_of(const Tap& tap, const Reach& reach) {
     return {(tap.offset - reach.low) % reach.stride, (tap.offset - reach.low) / reach.stride};
 }
 
-// The R x R kernels of one phase of the outputs, one input channel and a vector of output channels: one for each phase of
-// the inputs.
+// One input channel's weights with the output channels side by side: [u][v][padded output].
+inline void transpose_weights(const Weight& w, long c, long padded, float* to) {
+    const long elements = long(w.height) * w.width;
+    for (long o = 0; o < w.outputs; ++o) {
+        const float* from = w.data + o * w.so + c * w.sc;
+        for (int u = 0; u < w.height; ++u)
+            for (int v = 0; v < w.width; ++v) to[(u * w.width + v) * padded + o] = from[u * w.su + v * w.sv];
+    }
+    for (long i = 0; i < elements; ++i)
+        for (long o = w.outputs; o < padded; ++o) to[i * padded + o] = 0;
+}
+
+// The R x R kernels of one phase of the outputs and a vector of output channels, one for each phase of the inputs, from the
+// weights of one input channel.
 template <int R>
-void load_kernels(const Weight& w, const Phase& pv, const Phase& ph, const Tiling& t, long c, long o, vec* taps) {
+void load_kernels(const Weight& w, const Phase& pv, const Phase& ph, const Tiling& t, const float* weights, vec* taps) {
     for (long i = 0; i < t.in_phases * R * R; ++i) taps[i] = vec{};
-    const long count = smaller(kLanes, w.outputs - o);
     for (int tv = 0; tv < pv.tap_count; ++tv)
         for (int th = 0; th < ph.tap_count; ++th) {
-            const Place v = place_of(pv.taps[tv], t.vertical), h = place_of(ph.taps[th], t.horizontal);
-            float values[kLanes] = {};
-            for (long k = 0; k < count; ++k) values[k] = tap_weight(w, o + k, c, pv.taps[tv], ph.taps[th], 0);
-            taps[((v.phase * t.horizontal.stride + h.phase) * R + v.index) * R + h.index] = load(values);
+            const Tap &down = pv.taps[tv], &across = ph.taps[th];
+            const Place v = place_of(down, t.vertical), h = place_of(across, t.horizontal);
+            vec& sum = taps[((v.phase * t.horizontal.stride + h.phase) * R + v.index) * R + h.index];
+            for (int i = down.first; i <= down.last; ++i)
+                for (int j = across.first; j <= across.last; ++j)
+                    sum += load(weights + (i * w.width + j) * t.padded_outputs);
         }
 }
 
-// weights[point][block][phase of the inputs][input][the block's channels]
+// weights[point][block][phase of the inputs][input][the block's channels]; `space` for each thread's slice of inputs.
 template <int R>
-void weights_to_points(const Gather& job, const Tiling& t, vec* kernels, float* weights) {
+void weights_to_points(const Gather& job, const Tiling& t, float* space, float* weights) {
     constexpr int kCount = Points<R>::kCount;
     const long vectors = t.channels() / kLanes, blocks = parts_of(vectors, kMaxVectors), step = t.depth() * t.channels();
-    parallel_for(job.threads, vectors, [&](long v) {
-        vec* own = kernels + v * t.in_phases * R * R;
-        const long phase = v * kLanes / t.padded_outputs, o = v * kLanes % t.padded_outputs;
-        const Phase& pv = job.vertical.phases[phase / job.horizontal.count];
-        const Phase& ph = job.horizontal.phases[phase % job.horizontal.count];
-        long block = 0;
-        while (part_start(vectors, blocks, block + 1) <= v) ++block;
-        const long first = part_start(vectors, blocks, block), size = part_start(vectors, blocks, block + 1) - first;
-        for (long c = 0; c < t.inputs; ++c) {
-            load_kernels<R>(job.weight, pv, ph, t, c, o, own);
-            for (long from = 0; from < t.in_phases; ++from) {
-                const vec* taps = own + from * R * R;
-                vec half[R * kCount], whole[kCount * kCount];
+    const long slices = weight_slices(t, job.threads);
+    parallel_for(job.threads, slices, [&](long slice) {
+        float* transposed = space + slice * slice_floats(t, job.weight);
+        vec* kernels = reinterpret_cast<vec*>(transposed + job.weight.height * job.weight.width * t.padded_outputs);
+        for (long c = part_start(t.inputs, slices, slice); c < part_start(t.inputs, slices, slice + 1); ++c) {
+            transpose_weights(job.weight, c, t.padded_outputs, transposed);
+            for (long block = 0; block < blocks; ++block) {
+                const long first = part_start(vectors, blocks, block), end = part_start(vectors, blocks, block + 1);
+                for (long v = first; v < end; ++v) {
+                    const long phase = v * kLanes / t.padded_outputs, o = v * kLanes % t.padded_outputs;
+                    load_kernels<R>(job.weight, job.vertical.phases[phase / job.horizontal.count],
+                                    job.horizontal.phases[phase % job.horizontal.count], t, transposed + o, kernels);
+                    for (long from = 0; from < t.in_phases; ++from) {
+                        const vec* taps = kernels + from * R * R;
+                        vec half[R * kCount], whole[kCount * kCount];
 #pragma GCC unroll 36
-                for (int j = 0; j < R; ++j) Points<R>::kernel(taps + j, R, half + j, R);
+                        for (int j = 0; j < R; ++j) Points<R>::kernel(taps + j, R, half + j, R);
 #pragma GCC unroll 36
-                for (int i = 0; i < kCount; ++i) Points<R>::kernel(half + R * i, 1, whole + i * kCount, 1);
-                const long row = from * t.inputs + c;
-                float* to = weights + t.depth() * first * kLanes + row * size * kLanes + (v - first) * kLanes;
+                        for (int i = 0; i < kCount; ++i) Points<R>::kernel(half + R * i, 1, whole + i * kCount, 1);
+                        const long row = from * t.inputs + c;
+                        float* to = weights + t.depth() * first * kLanes + (row * (end - first) + v - first) * kLanes;
 #pragma GCC unroll 36
-                for (int point = 0; point < kCount * kCount; ++point) store(to + point * step, whole[point]);
+                        for (int point = 0; point < kCount * kCount; ++point) store(to + point * step, whole[point]);
+                    }
+                }
             }
         }
     });
@@ -346,12 +372,13 @@ void outputs_from_points(const Gather& job, const Tiling& t, long n, long ty, lo
 
 template <int R>
 void gather_tiles(const Gather& job, const Tiling& t) {
-    const long constant = t.padded_outputs + kMaxVectors * kLanes, kernels = t.channels() * t.in_phases * R * R;
-    float* bias = static_cast<float*>(scratch(0, 4.0 * (constant + kernels + double(t.weights()))));
-    float *zeros = bias + t.padded_outputs, *weights = bias + constant + kernels;
+    const long constant = t.padded_outputs + kMaxVectors * kLanes;
+    const long slices = weight_slices(t, job.threads) * slice_floats(t, job.weight);
+    float* bias = static_cast<float*>(scratch(0, 4.0 * (constant + slices + double(t.weights()))));
+    float *zeros = bias + t.padded_outputs, *space = bias + constant, *weights = space + slices;
     __builtin_memset(bias, 0, constant * sizeof(float));
     for (long o = 0; o < t.outputs && job.bias; ++o) bias[o] = job.bias[o];
-    weights_to_points<R>(job, t, reinterpret_cast<vec*>(bias + constant), weights);
+    weights_to_points<R>(job, t, space, weights);
 
     const long parts = smaller(larger(1, job.threads), t.items()), runs = t.in_phases;
     const double floats = 16.0 * (3 + (double(t.staged()) + t.input_points() + t.output_points() +
