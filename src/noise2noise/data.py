@@ -10,6 +10,9 @@ float32 `(C, crop, crop)`, scaled so that black is 0 and white is 1; noise may l
 
 `split` holds some images back for validation, `batches` turns the others into one epoch. Every
 random choice follows from the numbers given, whatever the number of workers.
+
+Batches are made with numpy alone. PyTorch's threads go on watching for work for milliseconds after
+each of its operations on large tensors, on processors that the kernels' threads could use.
 """
 
 import collections
@@ -19,7 +22,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -43,7 +46,7 @@ VALIDATION_SIDE = 256
 """Crops for validation are at most this large, or one training crop if that is larger."""
 
 # What a random stream is for. numpy pads short seeds with zeros, so each use has a first word.
-_ORDER, _PAIR, _VALIDATION, _GENERATE = range(1, 5)
+_ORDER, _BATCH, _VALIDATION, _GENERATE = range(1, 5)
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,11 @@ class PairSource(ABC):
         channels: 1 (grey) or 3 (colour), the same for all images.
         crop: side in pixels of both images of a pair.
         reference_is_clean: whether the second image of `validation_pair` is clean.
+        takes_time: whether threads should make batches ahead: not where a batch is so quickly made
+            that handing it from one to the other takes as long.
     """
 
+    takes_time: ClassVar[bool]
     channels: int
     reference_is_clean: bool
 
@@ -94,13 +100,19 @@ class PairSource(ABC):
         """How many images (or pairs of recorded images) the crops are taken from."""
         return len(self._images)
 
-    def pair(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """(input, target) number `index` of `len(self)`, float32 `(channels, crop, crop)` each.
+    def batch(
+        self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(inputs, targets) number `indices` of `len(self)`: float32 `(N, channels, crop, crop)`.
 
-        The place of the crop, flips and quarter turns, alike on both sides, and what noise there is
-        to draw all come from `rng`.
+        The place of each crop, flips and quarter turns, alike on both sides, and what noise there
+        is to draw all come from `rng`.
         """
-        return self._pair(self._image_of_crop[index], rng)
+        images = self._image_of_crop[indices]
+        shape = (len(images), self.channels, self.crop, self.crop)
+        inputs, targets = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        self._fill(inputs, targets, images, rng)
+        return inputs, targets
 
     def validation_pair(self, index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         """(noisy, reference) of image `index` of `images`: its centre, `side` pixels square."""
@@ -117,7 +129,13 @@ class PairSource(ABC):
         """One line for people: what is learned from."""
 
     @abstractmethod
-    def _pair(self, image: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]: ...
+    def _fill(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        images: np.ndarray,
+        rng: np.random.Generator,
+    ) -> None: ...
 
     @abstractmethod
     def _validation_pair(self, image: int, side: int) -> tuple[np.ndarray, np.ndarray]: ...
@@ -128,6 +146,8 @@ Source = TypeVar("Source", bound=PairSource)
 
 class _RecordedPairs(PairSource):
     """Pairs as they were taken: the noise is in the files."""
+
+    takes_time = False
 
     def __init__(
         self,
@@ -140,15 +160,29 @@ class _RecordedPairs(PairSource):
         super().__init__(shapes, crop)
         self.channels = len(first[0])
         self.reference_is_clean = target_is_clean
+        if len({image.dtype for side in (first, second) for image in side}) > 1:
+            first, second = ([_unit(image) for image in side] for side in (first, second))
         self._first = first
         self._second = second
+        self._white = _white(first[0].dtype)
 
-    def _pair(self, image: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        sides = [self._first[image], self._second[image]]
-        if not self.reference_is_clean and rng.integers(2):
-            sides.reverse()
-        first, second = _random_view(sides, self.crop, rng)
-        return _unit(first), _unit(second)
+    def _fill(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        images: np.ndarray,
+        rng: np.random.Generator,
+    ) -> None:
+        views = _random_views(self._shapes[images], self.crop, rng)
+        swaps = rng.integers(1 if self.reference_is_clean else 2, size=len(images)).tolist()
+        draws = zip(images.tolist(), views, swaps, strict=True)
+        for place, (image, view, swap) in enumerate(draws):
+            first, second = (targets, inputs) if swap else (inputs, targets)
+            first[place] = view.of(self._first[image])
+            second[place] = view.of(self._second[image])
+        if self._white != 1:
+            inputs /= self._white
+            targets /= self._white
 
     def _validation_pair(self, image: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         first, second = (_centre(pixels[image], side) for pixels in (self._first, self._second))
@@ -242,6 +276,7 @@ class FolderPairs(_RecordedPairs):
 class _CorruptedImages(PairSource):
     """Clean images of which noisy ones are drawn, two for each crop."""
 
+    takes_time = True
     reference_is_clean = True
 
     def __init__(self, pixels: Sequence[np.ndarray], corruption: Corruption, crop: int) -> None:
@@ -251,11 +286,20 @@ class _CorruptedImages(PairSource):
         self._pixels = pixels
         self._corruption = corruption
 
-    def _pair(self, image: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _fill(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        images: np.ndarray,
+        rng: np.random.Generator,
+    ) -> None:
         # Turned before the noise is drawn, because what is drawn may have an upright: text has.
+        pixels = [self._pixels[image] for image in images]
         side = self.crop * self._corruption.scale
-        (clean,) = _random_view([self._pixels[image]], side, rng)
-        return self._corruption.pair(_unit(clean), rng)
+        views = _random_views(np.array([image.shape[1:] for image in pixels]), side, rng)
+        for place, (image, view) in enumerate(zip(pixels, views, strict=True)):
+            clean = _unit(view.of(image))
+            inputs[place], targets[place] = self._corruption.pair(clean, rng)
 
     def _validation_pair(self, image: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         clean = _unit(_centre(self._pixels[image], side * self._corruption.scale))
@@ -531,21 +575,36 @@ def _in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 def _unit(pixels: np.ndarray) -> np.ndarray:
     """Stored pixels, `(C, H, W)`, as float32 with white at 1, in memory of their own."""
-    if pixels.dtype.kind == "f":
-        return np.array(pixels, np.float32, order="C")
-    return np.divide(pixels, np.iinfo(pixels.dtype).max, dtype=np.float32, order="C")
+    unit = np.array(pixels, np.float32, order="C")
+    unit /= _white(pixels.dtype)
+    return unit
 
 
-def _random_view(
-    images: Sequence[np.ndarray], side: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """The same random square of each image, in the same one of its eight flips and turns."""
-    height, width = images[0].shape[1:]
-    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    way = int(rng.integers(8))
-    down, right = (-1 if way & 1 else 1), (-1 if way & 2 else 1)
-    views = [image[:, top : top + side, left : left + side][:, ::down, ::right] for image in images]
-    return [view.swapaxes(1, 2) for view in views] if way & 4 else views
+def _white(dtype: np.dtype) -> int:
+    """What white is stored as."""
+    return 1 if dtype.kind == "f" else int(np.iinfo(dtype).max)
+
+
+class _View(NamedTuple):
+    """A square of an image, in one of its eight flips and turns."""
+
+    top: int
+    left: int
+    side: int
+    way: int
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        top, left, side, way = self
+        down, right = (-1 if way & 1 else 1), (-1 if way & 2 else 1)
+        square = image[:, top : top + side, left : left + side][:, ::down, ::right]
+        return square.swapaxes(1, 2) if way & 4 else square
+
+
+def _random_views(sizes: np.ndarray, side: int, rng: np.random.Generator) -> list[_View]:
+    """A random view of each of the images of these heights and widths, `(N, 2)`."""
+    corners = rng.integers(sizes - side, endpoint=True).tolist()
+    ways = rng.integers(8, size=len(sizes)).tolist()
+    return [_View(top, left, side, way) for (top, left), way in zip(corners, ways, strict=True)]
 
 
 def _centre(image: np.ndarray, side: int) -> np.ndarray:
@@ -600,10 +659,11 @@ def batches(
 ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
     """One epoch in random order: (inputs, targets), float32 `(N, C, crop, crop)` each.
 
-    The order follows from `(seed, epoch)`, each pair from `(seed, epoch, its place in the order)`.
+    The order follows from `(seed, epoch)`, each batch from `(seed, epoch, its place in the order)`.
     So neither the number of workers nor where one starts changes a bit:
-    `batches(..., start=k)` equals `batches(...)` without its first k. Threads prepare a few batches
-    ahead; they end when the iterator is used up or closed, and their errors are raised here.
+    `batches(..., start=k)` equals `batches(...)` without its first k. Where noise has to be drawn,
+    threads prepare a few batches ahead; they end when the iterator is used up or closed, and their
+    errors are raised here.
 
     Arguments:
         source: where the pairs come from.
@@ -622,15 +682,14 @@ def batches(
     order = np.random.default_rng((_ORDER, seed, epoch)).permutation(len(source))
 
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        places = range(step * batch_size, min((step + 1) * batch_size, len(order)))
-        pairs = [
-            source.pair(order[place], np.random.default_rng((_PAIR, seed, epoch, place)))
-            for place in places
-        ]
-        inputs, targets = zip(*pairs, strict=True)
-        return torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(targets))
+        chosen = order[step * batch_size : (step + 1) * batch_size]
+        rng = np.random.default_rng((_BATCH, seed, epoch, step))
+        inputs, targets = source.batch(chosen, rng)
+        return torch.from_numpy(inputs), torch.from_numpy(targets)
 
-    return _prefetched(batch, range(start, steps), workers)
+    if source.takes_time:
+        return _prefetched(batch, range(start, steps), workers)
+    return (batch(step) for step in range(start, steps))
 
 
 Item = TypeVar("Item")

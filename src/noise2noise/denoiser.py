@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chainrule import Module
+from chainrule import Module, fuse
 from chainrule.serialization import load_tensors
 from noise2noise import architectures
 from noise2noise.data import Track
@@ -113,7 +113,7 @@ class Denoiser:
 
     def __init__(self, model: Module, info: ModelInfo) -> None:
         architecture = architectures.ARCHITECTURES[info.architecture]
-        self.model, self.info = model.eval(), info
+        self.model, self.info = fuse(model.eval()), info
         self.channels = info.sizes["channels"]
         self._multiple = architecture.multiple(info.sizes)
         reach = architecture.reach(info.sizes)

@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
@@ -35,7 +36,18 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.progress import track as rich_track
 from torch import Tensor
 
-from chainrule import L1, MSE, SGD, Adam, AdamW, clip_gradients, cosine, linear_ramp_down, schedules
+from chainrule import (
+    L1,
+    MSE,
+    SGD,
+    Adam,
+    AdamW,
+    clip_gradients,
+    cosine,
+    fuse,
+    linear_ramp_down,
+    schedules,
+)
 from chainrule.optimizers import Optimizer
 from chainrule.schedules import Schedule
 from chainrule.serialization import load_tensors, replacing, save_tensors
@@ -61,6 +73,13 @@ from noise2noise.metrics import psnr
 
 SAVE_SECONDS = 120
 """A checkpoint is written at least so often, in the middle of an epoch too."""
+
+SHOW_SECONDS = 0.1
+"""The progress bar changes at most so often: a step may take no longer than drawing it does."""
+
+DRAW_SECONDS = 10
+"""The curves are drawn at most so often, and when training ends or is stopped: drawing them takes
+longer than some epochs do."""
 
 _OPTIMIZER = "optimizer/"
 
@@ -252,7 +271,7 @@ class Trainer:
         self.source, self.validation = open_data(config, _tracked_on(console))
         self.sizes = _sizes_for(config, self.source)
         torch.manual_seed(config.seed)
-        self.model = architectures.build(config.architecture, **self.sizes)
+        self.model = fuse(architectures.build(config.architecture, **self.sizes))
         if config.start_from is not None:
             architectures.copy_weights(Denoiser.load(config.start_from).model, self.model)
         self.loss = MSE() if config.loss == "mse" else L1()
@@ -261,6 +280,7 @@ class Trainer:
         self.schedule = _schedule(config, self.steps_per_epoch * config.epochs)
         self.position = Position()
         self._saved_at = time.monotonic()
+        self._shown_at = self._drawn_at = -math.inf
 
     @property
     def last(self) -> Path:
@@ -360,12 +380,16 @@ class Trainer:
         with closing(epoch):
             for noisy, target in epoch:
                 self._step(noisy, target)
-                position.seconds = before + time.monotonic() - started
-                self._show(progress, task)
+                now = time.monotonic()
+                position.seconds = before + now - started
+                if now - self._shown_at > SHOW_SECONDS:
+                    self._show(progress, task)
                 if stop_requested():
                     self._save()
+                    if position.history:
+                        self._draw_curves()
                     raise TrainingStopped(f"stopped in epoch {position.epoch + 1}")
-                if time.monotonic() - self._saved_at > SAVE_SECONDS:
+                if now - self._saved_at > SAVE_SECONDS:
                     self._save()
 
     def _step(self, noisy: Tensor, target: Tensor) -> None:
@@ -417,6 +441,9 @@ class Trainer:
         if improved:
             self._save_model()
         self._write_history()
+        finished = row.epoch == self.config.epochs
+        if finished or time.monotonic() - self._drawn_at > DRAW_SECONDS:
+            self._draw_curves()
         self._save()
         self.console.print(
             f"epoch {row.epoch}/{self.config.epochs}  loss {row.training_loss:.5f}  "
@@ -431,10 +458,10 @@ class Trainer:
         self.model.eval()
         values = []
         for noisy, reference in self.validation.pairs:
-            prediction = self.model.infer(torch.from_numpy(noisy)[None])[0]
+            prediction = self.model.infer(torch.from_numpy(noisy)[None])[0].numpy()
             if self.validation.reference_is_clean:
-                prediction = prediction.clamp(0, 1)
-            if not prediction.isfinite().all():
+                prediction = np.clip(prediction, 0, 1)
+            if not np.isfinite(prediction).all():
                 raise self._divergence("a prediction")
             values.append(psnr(prediction, reference))
         self.model.train()
@@ -486,12 +513,19 @@ class Trainer:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        with _refusal_explained(self.folder):
-            with replacing(self.folder / "history.csv", overwrite=True) as temporary:
-                temporary.write_text(text.getvalue())
-            figures.save_curves(rows, self.folder / "curves.png", overwrite=True)
+        path = self.folder / "history.csv"
+        with _refusal_explained(path), replacing(path, overwrite=True) as temporary:
+            temporary.write_text(text.getvalue())
+
+    def _draw_curves(self) -> None:
+        rows = [asdict(row) for row in self.position.history]
+        path = self.folder / "curves.png"
+        with _refusal_explained(path):
+            figures.save_curves(rows, path, overwrite=True)
+        self._drawn_at = time.monotonic()
 
     def _show(self, progress: Progress, task: TaskID) -> None:
+        self._shown_at = time.monotonic()
         position = self.position
         loss = f"loss {position.loss_sum / position.pairs:.5f}" if position.pairs else ""
         value = f"{position.history[-1].validation_psnr:.2f} dB" if position.history else ""

@@ -57,7 +57,13 @@ def place_pairs(count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def all_pairs(source: PairSource, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [source.pair(i, np.random.default_rng((seed, i))) for i in range(len(source))]
+    inputs, targets = source.batch(range(len(source)), np.random.default_rng(seed))
+    return list(zip(inputs, targets, strict=True))
+
+
+def one_pair(source: PairSource, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    inputs, targets = source.batch([0], np.random.default_rng(seed))
+    return inputs[0], targets[0]
 
 
 class TestTensorPairs:
@@ -75,7 +81,7 @@ class TestTensorPairs:
                     views[turned[:, :, ::-1].tobytes()] = (top, left, turns, True)
         seen = set()
         for seed in range(500):
-            x, y = source.pair(0, np.random.default_rng(seed))
+            x, y = one_pair(source, seed)
             assert x.dtype == y.dtype == np.float32
             np.testing.assert_allclose(y - x, 1 / 255, atol=1e-6)
             seen.add(views[np.rint(255 * x).astype(np.uint8).tobytes()])
@@ -359,7 +365,7 @@ class TestCorruptedPhotographs:
     def test_both_images_are_noisy_draws_of_one_crop(self, tmp_path):
         save(tmp_path / "p" / "x.png", np.full((40, 50, 3), 128, np.uint8))
         source = CorruptedPhotographs(tmp_path / "p", parse("gaussian:25"), crop=32)
-        x, y = source.pair(0, np.random.default_rng(0))
+        x, y = one_pair(source)
         assert x.shape == y.shape == (3, 32, 32)
         assert x.dtype == y.dtype == np.float32
         x, y = x - 128 / 255, y - 128 / 255
@@ -370,14 +376,14 @@ class TestCorruptedPhotographs:
     def test_noise_is_new_each_time_and_repeatable(self, tmp_path):
         save(tmp_path / "p" / "x.png", random_pixels(40, 40, 3))
         source = CorruptedPhotographs(tmp_path / "p", parse("poisson:30"), crop=40)
-        one, again, other = (source.pair(0, np.random.default_rng(s))[0] for s in (1, 1, 2))
+        one, again, other = (one_pair(source, s)[0] for s in (1, 1, 2))
         assert np.array_equal(one, again)
         assert not np.array_equal(one, other)
 
     def test_a_corruption_that_shrinks_takes_a_larger_region(self, tmp_path):
         save(tmp_path / "p" / "x.png", random_pixels(70, 60, 3))
         source = CorruptedPhotographs(tmp_path / "p", parse("subpixel:6"), crop=8)
-        x, y = source.pair(0, np.random.default_rng(0))
+        x, y = one_pair(source)
         assert x.shape == y.shape == (3, 8, 8)
         noisy, reference = validation_set(source).pairs[0]
         assert noisy.shape == reference.shape == (3, 8, 8)
@@ -419,7 +425,7 @@ class TestGeneratedImages:
 
     def test_crops_have_the_size_and_channels_asked_for(self):
         source = GeneratedImages(2, parse("subpixel:3"), crop=16, channels=1)
-        x, y = source.pair(0, np.random.default_rng(0))
+        x, y = one_pair(source)
         assert x.shape == y.shape == (1, 16, 16)
         assert source.channels == 1
 
@@ -515,6 +521,16 @@ class TestBatches:
         assert sorted(order) == list(range(50))
         assert order != sorted(order)
 
+    @pytest.mark.parametrize("batch_size", [1, 6])
+    def test_pairs_of_a_batch_are_drawn_apart(self, batch_size):
+        source = TensorPairs(*place_pairs(60), crop=5)
+        inputs, targets = zip(*batches(source, batch_size, seed=0, epoch=0), strict=True)
+        x, y = torch.cat(inputs), torch.cat(targets)
+        swapped = x[:, 0, 0, 0] > y[:, 0, 0, 0]
+        assert 0.3 < swapped.float().mean() < 0.7
+        steps = (255 * (x[:, 0, 0, 1] - x[:, 0, 0, 0])).round().int().unique().tolist()
+        assert {1, -1, 12, -12} <= set(steps)  # along rows and columns, forward and back
+
     def test_any_number_of_workers_gives_the_same_bytes(self, source):
         one = self.collect(source, 7, seed=3, epoch=2, workers=1)
         for workers in (2, 5):
@@ -546,12 +562,13 @@ class TestBatches:
     def test_few_batches_are_made_ahead_and_closing_ends_the_threads(self):
         made = []
 
-        class Counting(TensorPairs):
-            def pair(self, index, rng):
-                made.append(index)
-                return super().pair(index, rng)
+        class Counting(GeneratedImages):
+            def batch(self, indices, rng):
+                made.append(indices)
+                return super().batch(indices, rng)
 
-        epoch = batches(Counting(*numbered_pairs(200)), 1, seed=0, epoch=0, workers=2)
+        many = Counting(20, parse("gaussian:25"), crop=4, channels=1)
+        epoch = batches(many, 1, seed=0, epoch=0, workers=2)
         next(epoch)
         assert self.threads()
         deadline = time.monotonic() + 20
@@ -563,14 +580,20 @@ class TestBatches:
         assert not self.threads()
 
     def test_an_error_in_a_worker_is_raised_and_ends_the_threads(self):
-        class Failing(TensorPairs):
-            def pair(self, index, rng):
-                if index == 30:
+        class Failing(GeneratedImages):
+            def batch(self, indices, rng):
+                if 30 in indices:
                     raise UserError("the disk is gone")
-                return super().pair(index, rng)
+                return super().batch(indices, rng)
 
+        failing = Failing(2, parse("gaussian:25"), crop=4, channels=1)
         with pytest.raises(UserError, match="the disk is gone"):
-            self.collect(Failing(*numbered_pairs(40)), 4, seed=0, epoch=0)
+            self.collect(failing, 4, seed=0, epoch=0)
+        assert not self.threads()
+
+    def test_recorded_pairs_take_no_thread(self):
+        epoch = batches(TensorPairs(*numbered_pairs(40)), 4, seed=0, epoch=0)
+        next(epoch)
         assert not self.threads()
 
     @pytest.mark.parametrize(

@@ -475,6 +475,27 @@ def test_history_and_curves(folders, tmp_path):
     assert TrainingConfig.model_validate_json((tmp_path / "config.json").read_text()) == config
 
 
+def test_curves_are_drawn_now_and_then_and_when_training_ends_or_is_stopped(
+    folders, tmp_path, monkeypatch
+):
+    drawn: list[int] = []
+    monkeypatch.setattr(figures, "save_curves", lambda rows, *_, **__: drawn.append(len(rows)))
+    trainer_of(tiny(folders, epochs=4), tmp_path / "ended").fit()
+    assert drawn == [1, 4]
+
+    drawn.clear()
+    trainer = trainer_of(tiny(folders, epochs=4), tmp_path / "stopped")
+    call_after(trainer, 3 * STEPS + 1, press_ctrl_c)
+    with pytest.raises(TrainingStopped):
+        trainer.fit()
+    assert drawn == [1, 3]
+
+    drawn.clear()
+    monkeypatch.setattr(training, "DRAW_SECONDS", 0)
+    trainer_of(tiny(folders, epochs=3), tmp_path / "slow").fit()
+    assert drawn == [1, 2, 3]
+
+
 def test_best_is_the_best_and_not_the_last(folders, tmp_path):
     trainer = trainer_of(tiny(folders, epochs=3), tmp_path)
     values = iter([20.0, 30.0, 25.0])
