@@ -98,19 +98,22 @@ void add_images(const Image& a, const Image& b, const Image& out, int threads) {
     });
 }
 
-// sum (prediction - target)^2, row by row in double precision.
+// sum (prediction - target)^2: of pieces in single precision, of their sums in double.
 double squared_error(const Image& prediction, const Image& target, int threads) {
     const long rows = prediction.n * prediction.h;
     double* sums = static_cast<double*>(scratch(0, 8.0 * rows));
     for_rows(prediction, target, threads, [&](long row, const float* p, const float* t, long count) {
-        vec total{};
-        long i = 0;
-        for (; i + kLanes <= count; i += kLanes) {
-            const vec d = load(p + i) - load(t + i);
-            total += d * d;
-        }
         double sum = 0;
-        for (int k = 0; k < kLanes; ++k) sum += total[k];
+        long i = 0;
+        while (i + kLanes <= count) {
+            // Not more than a piece in single precision: a row may be a whole image.
+            vec total{};
+            for (const long end = smaller(i + kPiece, count); i + kLanes <= end; i += kLanes) {
+                const vec d = load(p + i) - load(t + i);
+                total += d * d;
+            }
+            for (int k = 0; k < kLanes; ++k) sum += total[k];
+        }
         for (; i < count; ++i) sum += double(p[i] - t[i]) * (p[i] - t[i]);
         sums[row] = sum;
     });

@@ -58,27 +58,70 @@ inline void multiply_pixels(const float* pixel, long pixels, long inputs, const 
     }
 }
 
+// A tap of one row of outputs: where its products for output j lie, at + j * pitch, and for which j there are any.
+struct Products {
+    const float* at;
+    long first, last;
+};
+
+// sums[j] = bias + the products of all taps for outputs [first, last), which every tap has.
+template <int kTaps>
+void sum_taps(const Products* taps, long first, long last, long pitch, vec4 bias, float* sums) {
+    const float* at[kTaps];
+    for (int t = 0; t < kTaps; ++t) at[t] = taps[t].at;
+    for (long j = first; j < last; ++j) {
+        vec4 sum = bias;
+#pragma GCC unroll 16
+        for (int t = 0; t < kTaps; ++t) sum += load4(at[t] + j * pitch);
+        store4(sums + 4 * j, sum);
+    }
+}
+
+inline void sum_some(const Products* taps, long count, long first, long last, long pitch, vec4 bias, float* sums) {
+    for (long j = first; j < last; ++j) {
+        vec4 sum = bias;
+        for (long t = 0; t < count; ++t)
+            if (j >= taps[t].first && j < taps[t].last) sum += load4(taps[t].at + j * pitch);
+        store4(sums + 4 * j, sum);
+    }
+}
+
 // One row of outputs of one phase: the sum of the products that its taps point to.
 inline void sum_products(const Gather& job, const Phase& pv, const Phase& ph, long n, long row, const float* products,
-                         long top, long rows, long padded, long column, const float* bias, float* sums) {
+                         long top, long rows, long padded, long column, const float* bias, Products* taps, float* sums) {
     const long outputs = job.weight.outputs, width = job.in.image.w;
-    const vec4 start = load4(bias);
-    for (long j = 0; j < ph.count; ++j) store4(sums + 4 * j, start);
+    long count = 0, first = 0, last = ph.count;  // outputs that all taps have products for
     for (int tv = 0; tv < pv.tap_count; ++tv) {
         const long y = row + pv.taps[tv].offset;
         for (int th = 0; th < ph.tap_count; ++th, column += outputs) {
             if (y < top || y >= top + rows) continue;
             const long offset = ph.taps[th].offset;
-            const float* at = products + ((y - top) * width + offset) * padded + column;
-            const long last = smaller(ph.count, width - offset);
-            for (long j = larger(0, -offset); j < last; ++j)
-                store4(sums + 4 * j, load4(sums + 4 * j) + load4(at + j * padded));
+            Products& tap = taps[count++];
+            tap = {products + ((y - top) * width + offset) * padded + column, larger(0, -offset),
+                   smaller(ph.count, width - offset)};
+            first = larger(first, tap.first);
+            last = smaller(last, tap.last);
         }
     }
+    last = larger(first, last);
+    const vec4 start = load4(bias);
+    sum_some(taps, count, 0, smaller(first, ph.count), padded, start, sums);
+    if (count == 9) sum_taps<9>(taps, first, last, padded, start, sums);
+    else if (count == 4) sum_taps<4>(taps, first, last, padded, start, sums);
+    else if (count == 2) sum_taps<2>(taps, first, last, padded, start, sums);
+    else if (count == 1) sum_taps<1>(taps, first, last, padded, start, sums);
+    else sum_some(taps, count, first, last, padded, start, sums);
+    sum_some(taps, count, last, ph.count, padded, start, sums);
     for (long j = 0; j < 4 * ph.count; j += kLanes) store(sums + j, activate(load(sums + j), job.activation));
     float* out = job.out.data + n * job.out.sn + (pv.first + row * pv.step) * job.out.sh + ph.first * job.out.sw;
+    const long step = ph.step * job.out.sw;
+    if (outputs == 3) {
+        for (long j = 0; j < ph.count; ++j)
+            for (long o = 0; o < 3; ++o) out[j * step + o] = sums[4 * j + o];
+        return;
+    }
     for (long j = 0; j < ph.count; ++j)
-        for (long o = 0; o < outputs; ++o) out[j * ph.step * job.out.sw + o] = sums[4 * j + o];
+        for (long o = 0; o < outputs; ++o) out[j * step + o] = sums[4 * j + o];
 }
 
 inline void gather_few(const Gather& job) {
@@ -96,13 +139,15 @@ inline void gather_few(const Gather& job) {
     const long rows = band_rows(vertical, in.w * (w.inputs + padded), in.n, job.threads);
     const long bands = divide_up(vertical.count, rows), items = in.n * bands;
     const double staged = double(extent(vertical, rows)) * in.w;
-    const double floats = staged * (w.inputs + padded) + 4.0 * horizontal.count + 3 * kLanes;
+    const double taps = double(most_taps(job.vertical)) * most_taps(job.horizontal);
+    const double floats = staged * (w.inputs + padded) + 4.0 * horizontal.count + 3 * kLanes + 6 * taps;
     const double bytes = 64 * (1 + long(4 * floats / 64));
     const long parts = smaller(larger(1, job.threads), items);
     char* memory = static_cast<char*>(scratch(1, bytes * parts));
     long next = 0;
     parallel_for(job.threads, parts, [&](long part) {
-        float* sums = reinterpret_cast<float*>(memory + part * long(bytes));
+        Products* taken = reinterpret_cast<Products*>(memory + part * long(bytes));
+        float* sums = reinterpret_cast<float*>(taken + long(taps));
         float* products = sums + round_up(4 * horizontal.count, kLanes);
         float* buffer = products + long(staged) * padded + kLanes;
         for (long item; (item = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < items;) {
@@ -121,7 +166,8 @@ inline void gather_few(const Gather& job) {
                 for (int ph = 0; ph < job.horizontal.count; ++ph) {
                     const Phase &down = job.vertical.phases[pv], &across = job.horizontal.phases[ph];
                     for (long row = first; row < smaller(last, down.count); ++row)
-                        sum_products(job, down, across, n, row, products, top, height, padded, column, bias, sums);
+                        sum_products(job, down, across, n, row, products, top, height, padded, column, bias, taken,
+                                     sums);
                     column += long(down.tap_count) * across.tap_count * w.outputs;
                 }
         }

@@ -9,12 +9,23 @@ struct Piece {
     long left, columns, column_step;
 };
 
+// Pixels whose channels lie in planes, as an image from PyTorch has them by default.
+template <long kChannels>
+void interleave(const float* from, long plane, long step, long count, float* to) {
+    for (long i = 0; i < count; ++i)
+        for (long c = 0; c < kChannels; ++c) to[i * kChannels + c] = from[i * step + c * plane];
+}
+
 // `count` pixels of one row, none outside.
 inline void stage_pixels(const Source& from, const Piece& piece, long y, long x, long count, float* to) {
     const Image& in = from.image;
     const long step = piece.column_step, channels = piece.channels;
     const float* p = in.data + piece.n * in.sn + y * in.sh + x * in.sw + piece.channel * in.sc;
     const bool plain = from.activation.kind == Nonlinearity::none;
+    if (in.sc != 1 && plain && channels == 3) {
+        if (in.sw == 1 && step == 1) return interleave<3>(p, in.sc, 1, count, to);
+        return interleave<3>(p, in.sc, step * in.sw, count, to);
+    }
     if (in.sc != 1 || (!plain && from.output.sc != 1)) {
         const Image& out = from.output;
         const float* q = plain ? nullptr : out.data + piece.n * out.sn + y * out.sh + x * out.sw + piece.channel * out.sc;

@@ -30,11 +30,34 @@ void pause() {
 #endif
 }
 
+// Numbers below 1e-38 take processors a hundred times as long as others. Dying activations and gradients are full of them,
+// and nothing is lost by zeros in their place: on this thread, as long as this object lives.
+class FlushDenormals {
+   public:
+#if defined(__x86_64__)
+    FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+    ~FlushDenormals() { _mm_setcsr(before_); }
+
+   private:
+    unsigned before_;
+#elif defined(__aarch64__)
+    FlushDenormals() {
+        asm volatile("mrs %0, fpcr" : "=r"(before_));
+        asm volatile("msr fpcr, %0" : : "r"(before_ | (1ul << 24)));
+    }
+    ~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(before_)); }
+
+   private:
+    unsigned long before_;
+#endif
+};
+
 // Nobody waits for a worker that hasn't begun: the caller takes parts too, and a worker that comes late finds none. So a
 // processor that is busy with something else costs its own share and no more.
 class Pool {
    public:
     void run(int threads, long parts, void (*part)(void*, long), void* context) {
+        const FlushDenormals flush;
         // Whoever finds the pool in use, a second Python thread or a part itself, works alone.
         if (threads <= 1 || parts <= 1 || inside_ || !busy_.try_lock()) {
             for (long index = 0; index < parts; ++index) part(context, index);
@@ -81,6 +104,7 @@ class Pool {
     }
 
     void work(unsigned seen) {
+        const FlushDenormals flush;
         inside_ = true;
         for (;;) {
             wait_for_news(seen);

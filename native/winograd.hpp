@@ -175,7 +175,7 @@ inline double winograd_cost(const Axis& vertical, const Axis& horizontal, const 
 }
 
 inline bool suits_winograd(const Axis& vertical, const Axis& horizontal, const Weight& w, long images) {
-    return winograd_cost(vertical, horizontal, w, images) < 0.9 * direct_cost(vertical, horizontal, w);
+    return winograd_cost(vertical, horizontal, w, images) < 0.95 * direct_cost(vertical, horizontal, w);
 }
 
 inline Tiling tiling_of(const Axis& vertical, const Axis& horizontal, const Weight& w, const Image& in, int threads) {
