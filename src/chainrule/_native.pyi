@@ -1,5 +1,8 @@
-"""The compiled kernels of native/. Addresses, images (address, N, C, H, W, four strides) and settings
-are what native/module.cpp reads; the one caller is chainrule/ops/native.py."""
+"""The compiled kernels of native/.
+
+Addresses, images (address, N, C, H, W, four strides) and settings are what native/module.cpp reads;
+the one caller is chainrule/ops/native.py.
+"""
 
 from typing import Any
 

@@ -144,17 +144,17 @@ def block_input_grad(
 def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tuple[Tensor, Tensor]:
     groups, kernel = layers.groups, layers.window.kernel
     large, small = (gy, x) if layers.transposed else (x, gy)  # of the convolution's two sides
-    gweight = torch.empty(small.shape[1], large.shape[1] // groups, *kernel)
-    gbias = torch.empty(gy.shape[1])
-    gathered, other, sums = _plain(x), _before_activation(gy, y, layers), (0, gbias.data_ptr())
-    if layers.transposed:
-        gathered, other, sums = other, gathered, sums[::-1]
+    gweight = x.new_empty(small.shape[1], large.shape[1] // groups, *kernel)
+    gbias = x.new_empty(gy.shape[1])
+    sides = (_plain(x), _before_activation(gy, y, layers))
+    sums = (0, gbias.data_ptr())
     kernels.correlate(
-        gathered,
-        other,
+        sides[layers.transposed],
+        sides[not layers.transposed],
         _image(gweight),
         groups,
-        *sums,
+        sums[layers.transposed],
+        sums[not layers.transposed],
         _geometry(layers),
         winograd(),
         torch.get_num_threads(),
@@ -176,7 +176,7 @@ def max_pool2d(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
 
 def max_pool2d_grad(gy: Tensor, places: Tensor, input_size: Pair, window: Window) -> Tensor:
     gx = _empty(gy.shape[0], gy.shape[1], input_size)
-    places = places.contiguous(memory_format=torch.channels_last)
+    places = places.int().contiguous(memory_format=torch.channels_last)
     shape, threads = _pooling(window), torch.get_num_threads()
     kernels.max_pool_gradient(_image(gy), places.data_ptr(), shape, _image(gx), threads)
     return gx
