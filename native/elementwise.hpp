@@ -106,9 +106,9 @@ double squared_error(const Image& prediction, const Image& target, int threads) 
         double sum = 0;
         long i = 0;
         while (i + kLanes <= count) {
-            // Not more than a piece in single precision: a row may be a whole image.
+            // No more than 64 of a lane in single precision: a row may be a whole image.
             vec total{};
-            for (const long end = smaller(i + kPiece, count); i + kLanes <= end; i += kLanes) {
+            for (const long end = smaller(i + 64 * kLanes, count); i + kLanes <= end; i += kLanes) {
                 const vec d = load(p + i) - load(t + i);
                 total += d * d;
             }

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from chainrule.ops.backends import on
 from chainrule.ops.geometry import (
+    LARGEST,
     Block,
     IntOrPair,
     Padding,
@@ -66,8 +67,10 @@ def conv2d_input_grad(
         ValueError: gy is not of y's shape.
     """
     name = "Conv2d"
+    _check_filters(name, weight, groups)
     sliding = window(image_size(weight), stride, padding, dilation)
     _check_gradient(name, gy, (gy.shape[0], weight.shape[0], *sliding.output_size(input_size)))
+    _check_alike(name, gy, _GRADIENT, weight=weight)
     return on(gy).conv2d_input_grad(gy, weight, input_size, sliding, groups)
 
 
@@ -85,8 +88,10 @@ def conv2d_weight_grad(
     Raises:
         ValueError: gy is not of y's shape.
     """
+    name = "Conv2d"
     sliding = window(kernel_size, stride, padding, dilation)
-    _check_gradient("Conv2d", gy, (x.shape[0], gy.shape[1], *sliding.output_size(image_size(x))))
+    _check_gradient(name, gy, (x.shape[0], gy.shape[1], *sliding.output_size(image_size(x))))
+    _check_pair(name, x, gy, groups)
     return on(x).conv2d_weight_grad(x, gy, sliding, groups)
 
 
@@ -140,9 +145,12 @@ def conv_transpose2d_input_grad(
     Raises:
         ValueError: gy is not of y's shape.
     """
+    name = "ConvTranspose2d"
+    _check_filters(name, weight, groups)
     sliding = window(image_size(weight), stride, padding, dilation)
     size = sliding.transposed_size(input_size, pair("output_padding", output_padding, 0))
-    _check_gradient("ConvTranspose2d", gy, (gy.shape[0], weight.shape[1] * groups, *size))
+    _check_gradient(name, gy, (gy.shape[0], weight.shape[1] * groups, *size))
+    _check_alike(name, gy, _GRADIENT, weight=weight)
     return on(gy).conv2d(gy, weight, None, sliding, groups)[:, :, : input_size[0], : input_size[1]]
 
 
@@ -161,10 +169,12 @@ def conv_transpose2d_weight_grad(
     Raises:
         ValueError: gy is not of y's shape.
     """
+    name = "ConvTranspose2d"
     sliding = window(kernel_size, stride, padding, dilation)
     added = pair("output_padding", output_padding, 0)
     size = sliding.transposed_size(image_size(x), added)
-    _check_gradient("ConvTranspose2d", gy, (x.shape[0], gy.shape[1], *size))
+    _check_gradient(name, gy, (x.shape[0], gy.shape[1], *size))
+    _check_pair(name, x, gy, groups)
     return on(x).conv2d_weight_grad(gy, x, sliding, groups)
 
 
@@ -175,11 +185,12 @@ def block(x: Tensor, weight: Tensor, bias: Tensor | None, layers: Block) -> Tens
     """[Nearest upsampling,] convolution [and activation] in one: what `chainrule.fusion` makes.
 
     Raises:
-        TypeError, ValueError: as the ops that it stands for.
+        TypeError, ValueError: as the ops that it stands for; upsampling before anything but a
+            convolution of stride 1 and dilation 1.
     """
-    name = "ConvTranspose2d" if layers.transposed else "Conv2d"
+    name = _block_name(layers)
     _check_images(name, "input", x)
-    inputs, outputs = _block_channels(weight, layers)
+    inputs, outputs = _block_channels(name, weight, layers)
     _check_channels(name, x, inputs, weight)
     _check_alike(name, x, weight=weight, bias=bias)
     _check_bias(name, bias, outputs)
@@ -197,9 +208,14 @@ def block_input_grad(
     """dL/dx of `block` from gy = dL/dy and its output y.
 
     Raises:
-        ValueError: gy is not of y's shape.
+        TypeError, ValueError: gy or y is not of the output's shape or dtype.
     """
-    _check_gradient("Conv2d", gy, tuple(y.shape))
+    name = _block_name(layers)
+    outputs = _block_channels(name, weight, layers)[1]
+    shape = (gy.shape[0], outputs, *layers.output_size(input_size))
+    _check_gradient(name, gy, shape)
+    _check_output(name, gy, y)
+    _check_alike(name, gy, _GRADIENT, weight=weight)
     return on(gy).block_input_grad(gy, y, weight, input_size, layers)
 
 
@@ -207,14 +223,30 @@ def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tu
     """dL/dweight and dL/dbias of `block`, from its input x, gy = dL/dy and its output y.
 
     Raises:
-        ValueError: gy is not of y's shape.
+        TypeError, ValueError: gy or y is not of the output's shape or dtype.
     """
-    _check_gradient("Conv2d", gy, tuple(y.shape))
+    name = _block_name(layers)
+    _check_gradient(name, gy, (x.shape[0], gy.shape[1], *layers.output_size(image_size(x))))
+    _check_output(name, gy, y)
+    _check_pair(name, x, gy, layers.groups)
     return on(gy).block_parameter_grads(x, gy, y, layers)
 
 
-def _block_channels(weight: Tensor, layers: Block) -> tuple[int, int]:
-    """Channels in and out."""
+def _block_name(layers: Block) -> str:
+    return "ConvTranspose2d" if layers.transposed else "Conv2d"
+
+
+def _block_channels(name: str, weight: Tensor, layers: Block) -> tuple[int, int]:
+    """Channels in and out, of a weight that fits."""
+    _check_filters(name, weight, layers.groups)
+    kernel, plain = layers.window.kernel, layers.window.stride == layers.window.dilation == (1, 1)
+    if image_size(weight) != kernel:
+        raise ValueError(f"{name}: expected a kernel of {kernel}, the weight is {_shape(weight)}")
+    if layers.scale != (1, 1) and (layers.transposed or not plain):
+        raise ValueError(
+            f"{name}: upsampling by {layers.scale} goes before a convolution of stride 1 and "
+            f"dilation 1, got {layers.window}"
+        )
     first, second = weight.shape[0], weight.shape[1] * layers.groups
     return (first, second) if layers.transposed else (second, first)
 
@@ -237,6 +269,11 @@ def max_pool2d(
         TypeError, ValueError: shapes or arguments that don't fit, with the values met.
     """
     sliding = _pooling_window("MaxPool2d", x, kernel_size, stride, padding, dilation)
+    if sliding.kernel[0] * sliding.kernel[1] > LARGEST:
+        raise ValueError(
+            f"MaxPool2d: kernel_size {kernel_size} has more than the {LARGEST} places that can be "
+            "told apart"
+        )
     return on(x).max_pool2d(x, sliding)
 
 
@@ -314,6 +351,7 @@ def add(a: Tensor, b: Tensor) -> Tensor:
             f"Residual: the inner module turns {tuple(a.shape)} into {tuple(b.shape)}; "
             "to be added, the shapes must be the same"
         )
+    _check_alike("Residual", a, **{"inner module's output": b})
     return on(a).add(a, b)
 
 
@@ -328,6 +366,7 @@ def concatenate(a: Tensor, b: Tensor) -> Tensor:
             f"SkipConcat: the inner module turns {tuple(a.shape)} into {tuple(b.shape)}; only the "
             "channels may differ (with strides or pooling inside, pad the image to a multiple)"
         )
+    _check_alike("SkipConcat", a, **{"inner module's output": b})
     return on(a).concatenate(a, b)
 
 
@@ -342,7 +381,7 @@ def relu(x: Tensor) -> Tensor:
 
 def relu_grad(gy: Tensor, y: Tensor) -> Tensor:
     """dL/dx of `relu` = gy where y > 0, else 0."""
-    _check_gradient("ReLU", gy, tuple(y.shape))
+    _check_output("ReLU", gy, y)
     return on(gy).relu_grad(gy, y)
 
 
@@ -354,7 +393,7 @@ def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
 
 def leaky_relu_grad(gy: Tensor, y: Tensor, slope: float = 0.01) -> Tensor:
     """dL/dx of `leaky_relu` = gy where y > 0, else slope * gy."""
-    _check_gradient("LeakyReLU", gy, tuple(y.shape))
+    _check_output("LeakyReLU", gy, y)
     return on(gy).leaky_relu_grad(gy, y, slope)
 
 
@@ -366,7 +405,7 @@ def sigmoid(x: Tensor) -> Tensor:
 
 def sigmoid_grad(gy: Tensor, y: Tensor) -> Tensor:
     """dL/dx of `sigmoid` = gy y (1 - y)."""
-    _check_gradient("Sigmoid", gy, tuple(y.shape))
+    _check_output("Sigmoid", gy, y)
     return on(gy).sigmoid_grad(gy, y)
 
 
@@ -378,7 +417,7 @@ def tanh(x: Tensor) -> Tensor:
 
 def tanh_grad(gy: Tensor, y: Tensor) -> Tensor:
     """dL/dx of `tanh` = gy (1 - y^2)."""
-    _check_gradient("Tanh", gy, tuple(y.shape))
+    _check_output("Tanh", gy, y)
     return on(gy).tanh_grad(gy, y)
 
 
@@ -458,6 +497,7 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
 
 def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor = 1.0) -> Tensor:
     """scale times dL/dprediction of `squared_error`, which is 2 (prediction - target)."""
+    _check_target("MSE", prediction, target)
     return on(prediction).squared_error_grad(prediction, target, scale)
 
 
@@ -473,6 +513,7 @@ def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
 
 def absolute_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor = 1.0) -> Tensor:
     """scale times dL/dprediction of `absolute_error`, which is sign(prediction - target)."""
+    _check_target("L1", prediction, target)
     return on(prediction).absolute_error_grad(prediction, target, scale)
 
 
@@ -490,6 +531,7 @@ def accumulate(total: Tensor, gradient: Tensor) -> None:
             f"a parameter of shape {_shape(total)} can't have a gradient of shape "
             f"{_shape(gradient)}"
         )
+    _check_alike("accumulate", total, "sum", gradient=gradient)
     on(total).accumulate(total, gradient)
 
 
@@ -514,7 +556,7 @@ def sgd_step(
     Raises:
         ValueError: the gradient has another shape than the parameter.
     """
-    _check_step("SGD", value, gradient)
+    _check_step("SGD", value, gradient=gradient, velocity=velocity)
     settings = (lr, momentum, dampening, weight_decay, nesterov)
     on(value).sgd_step(value, gradient, velocity, first, *settings)
 
@@ -536,12 +578,15 @@ def adam_step(
     Raises:
         ValueError: the gradient has another shape than the parameter.
     """
-    _check_step("Adam", value, gradient)
+    _check_step("Adam", value, gradient=gradient, mean=mean, square=square)
     settings = (lr, betas, eps, weight_decay, keep, steps)
     on(value).adam_step(value, gradient, mean, square, *settings)
 
 
 # -- checks ----------------------------------------------------------------------------------------
+# The kernels read memory as these say: shape, dtype and device of every tensor, of gradients too.
+
+_GRADIENT = "output's gradient"
 
 
 def _shape(x: Tensor) -> str:
@@ -583,18 +628,18 @@ def _check_channels(name: str, x: Tensor, channels: int, weight: Tensor) -> None
         )
 
 
-def _check_alike(name: str, x: Tensor, **others: Tensor | None) -> None:
+def _check_alike(name: str, x: Tensor, which: str = "input", /, **others: Tensor | None) -> None:
     for what, other in others.items():
         if other is None:
             continue
         if other.dtype != x.dtype:
             raise TypeError(
-                f"{name}: the input is {x.dtype} and the {what} {other.dtype}; "
+                f"{name}: the {which} is {x.dtype} and the {what} {other.dtype}; "
                 "convert one of them with .to(dtype)"
             )
         if other.device != x.device:
             raise ValueError(
-                f"{name}: the input is on {x.device} and the {what} on {other.device}; "
+                f"{name}: the {which} is on {x.device} and the {what} on {other.device}; "
                 "move one of them with .to(device)"
             )
 
@@ -656,6 +701,21 @@ def _check_gradient(name: str, gy: Tensor, shape: tuple[int, ...]) -> None:
         )
 
 
+def _check_output(name: str, gy: Tensor, y: Tensor) -> None:
+    _check_gradient(name, gy, tuple(y.shape))
+    _check_alike(name, gy, _GRADIENT, output=y)
+
+
+def _check_pair(name: str, x: Tensor, gy: Tensor, groups: int) -> None:
+    """What a weight's gradient is made of."""
+    _check_alike(name, x, **{_GRADIENT: gy})
+    if groups < 1 or x.shape[1] % groups or gy.shape[1] % groups:
+        raise ValueError(
+            f"{name}: groups={groups} must divide the channels; the input is {_shape(x)}, the "
+            f"{_GRADIENT} {_shape(gy)}"
+        )
+
+
 def _check_batch_norm(x: Tensor, channels: int) -> None:
     _check_images("BatchNorm2d", "input", x)
     if x.shape[1] != channels:
@@ -677,8 +737,10 @@ def _check_target(name: str, prediction: Tensor, target: Tensor) -> None:
     _check_alike(name, prediction, target=target)
 
 
-def _check_step(name: str, value: Tensor, gradient: Tensor) -> None:
-    if gradient.shape != value.shape:
-        raise ValueError(
-            f"{name}: a parameter of shape {_shape(value)} has a gradient of {_shape(gradient)}"
-        )
+def _check_step(name: str, value: Tensor, **others: Tensor | None) -> None:
+    for what, other in others.items():
+        if other is not None and other.shape != value.shape:
+            raise ValueError(
+                f"{name}: a parameter of shape {_shape(value)} has a {what} of {_shape(other)}"
+            )
+    _check_alike(name, value, "parameter", **others)

@@ -179,7 +179,7 @@ def relu(x: Tensor) -> Tensor:
 
 def relu_grad(gy: Tensor, y: Tensor) -> Tensor:
     """dL/dx = gy where y > 0, else 0."""
-    return gy * (y > 0)
+    return gy.where(y > 0, 0)
 
 
 def leaky_relu(x: Tensor, slope: float) -> Tensor:
