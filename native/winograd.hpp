@@ -125,6 +125,40 @@ struct Points<2> {
     }
 };
 
+// A tap's place along one axis: which phase of the inputs it reads, and its index in the kernel of that phase.
+struct Place {
+    long phase, index;
+};
+
+inline Place place_of(const Tap& tap, const Reach& reach) {
+    return {(tap.offset - reach.low) % reach.stride, (tap.offset - reach.low) / reach.stride};
+}
+
+// Whether the kernel between a phase of the inputs and one of the outputs is other than zero at a point of one axis. The
+// first point sees a kernel's first value alone, and the last one its last: where a phase lacks that tap, nothing needs to
+// be multiplied. So a 3 x 3 kernel of stride 2, whose phases have two taps and one, takes 81 products in place of 100.
+inline bool is_active(const Phase& output, const Reach& reach, long input_phase, int taps, int point) {
+    for (int t = 0; t < output.tap_count; ++t) {
+        const Place place = place_of(output.taps[t], reach);
+        if (place.phase != input_phase) continue;
+        const bool first = point == 0, last = point == taps + kOutputs - 2;
+        if ((!first && !last) || (first && place.index == 0) || (last && place.index == taps - 1)) return true;
+    }
+    return false;
+}
+
+// How many combinations of a point, a phase of the inputs and one of the outputs are active along one axis.
+inline long active_count(const Axis& axis, const Reach& reach, int taps) {
+    long count = 0;
+    for (int p = 0; p < axis.count; ++p)
+        for (long from = 0; from < reach.stride; ++from)
+            for (int point = 0; point < taps + kOutputs - 1; ++point)
+                count += is_active(axis.phases[p], reach, from, taps, point);
+    return count;
+}
+
+constexpr long kMaxPhases = 16, kMaxPoints = 36;
+
 // How the work is cut: rows of tiles, some of them at a time.
 struct Tiling {
     Reach vertical, horizontal;
@@ -134,6 +168,9 @@ struct Tiling {
     long phases, outputs, padded_outputs;
     long rows;     // rows of tiles worked on at a time
     long columns;  // pixels of a staged row
+    unsigned active[kMaxPoints][kMaxPhases];  // of a point and a phase of the outputs: bit i for phase i of the inputs
+    long start[kMaxPoints][kMaxPhases];       // where its weights begin
+    long weight_count;
 
     long tiles() const { return rows * across; }
     long items() const { return divide_up(images * down, rows); }
@@ -144,7 +181,7 @@ struct Tiling {
     long staged() const { return (taps + kOutputs - 1) * columns * inputs + kLanes; }
     long input_points() const { return points * tiles() * pitch(); }
     long output_points() const { return points * tiles() * channels(); }
-    long weights() const { return points * depth() * channels(); }
+    long sums() const { return points * depth() * channels(); }
 };
 
 // R for one axis: the taps that one phase of the inputs has, at least 2.
@@ -164,18 +201,40 @@ inline double winograd_cost(const Axis& vertical, const Axis& horizontal, const 
     constexpr long least = 12;  // channels, below which the transforms are most of the work
     if (w.groups != 1 || w.inputs < least || w.outputs < least) return never;
     const Reach down = reach_of(vertical), across = reach_of(horizontal);
-    const long taps = larger(taps_of(down), taps_of(across));
-    if (taps > 3) return never;
+    const int taps = int(larger(taps_of(down), taps_of(across)));
+    if (taps > 3 || down.stride * across.stride > kMaxPhases || long(vertical.count) * horizontal.count > kMaxPhases)
+        return never;
     const double points = (taps + kOutputs - 1) * (taps + kOutputs - 1);
     const double tiles = double(divide_up(down.count, kOutputs)) * divide_up(across.count, kOutputs);
     const double in_phases = double(down.stride) * across.stride, phases = double(vertical.count) * horizontal.count;
     const double in_vectors = divide_up(w.inputs, kLanes), vectors = divide_up(w.outputs, kLanes);
-    const double products = in_phases * w.inputs * phases * vectors;
-    return points * (tiles * (products + 12 * in_phases * in_vectors + 10 * phases * vectors) + 4 * products / images);
+    const double active = double(active_count(vertical, down, taps)) * active_count(horizontal, across, taps);
+    const double products = active * w.inputs * vectors;
+    const double transforms = points * (12 * in_phases * in_vectors + 10 * phases * vectors);
+    return tiles * (products + transforms) + 4 * products / images;
 }
 
 inline bool suits_winograd(const Axis& vertical, const Axis& horizontal, const Weight& w, long images) {
     return winograd_cost(vertical, horizontal, w, images) < 0.95 * direct_cost(vertical, horizontal, w);
+}
+
+inline void find_active(const Axis& vertical, const Axis& horizontal, Tiling& t) {
+    const int count = t.taps + kOutputs - 1;
+    t.weight_count = 0;
+    for (int point = 0; point < t.points; ++point)
+        for (long phase = 0; phase < t.phases; ++phase) {
+            const Phase& pv = vertical.phases[phase / horizontal.count];
+            const Phase& ph = horizontal.phases[phase % horizontal.count];
+            unsigned bits = 0;
+            for (long from = 0; from < t.in_phases; ++from) {
+                const bool active = is_active(pv, t.vertical, from / t.horizontal.stride, t.taps, point / count) &&
+                                    is_active(ph, t.horizontal, from % t.horizontal.stride, t.taps, point % count);
+                bits |= unsigned(active) << from;
+            }
+            t.active[point][phase] = bits;
+            t.start[point][phase] = t.weight_count;
+            t.weight_count += __builtin_popcount(bits) * t.inputs * t.padded_outputs;
+        }
 }
 
 inline Tiling tiling_of(const Axis& vertical, const Axis& horizontal, const Weight& w, const Image& in, int threads) {
@@ -199,6 +258,7 @@ inline Tiling tiling_of(const Axis& vertical, const Axis& horizontal, const Weig
     const long row = t.across * t.points * (t.pitch() + t.channels());
     const long fair = divide_up(t.images * t.down, larger(1, threads));
     t.rows = larger(1, smaller(floats / row, fair));
+    find_active(vertical, horizontal, t);
     return t;
 }
 
@@ -240,15 +300,6 @@ inline long slice_floats(const Tiling& t, const Weight& w) {
     return long(w.height) * w.width * t.padded_outputs + t.in_phases * t.taps * t.taps * kLanes;
 }
 
-// A tap's place in the kernel of its phase of the inputs: place[0] the phase, place[1] the index, along one axis.
-struct Place {
-    long phase, index;
-};
-
-inline Place place_of(const Tap& tap, const Reach& reach) {
-    return {(tap.offset - reach.low) % reach.stride, (tap.offset - reach.low) / reach.stride};
-}
-
 // One input channel's weights with the output channels side by side: [u][v][padded output].
 inline void transpose_weights(const Weight& w, long c, long padded, float* to) {
     const long elements = long(w.height) * w.width;
@@ -277,23 +328,25 @@ void load_kernels(const Weight& w, const Phase& pv, const Phase& ph, const Tilin
         }
 }
 
-// weights[point][block][phase of the inputs][input][the block's channels]; `space` for each thread's slice of inputs.
+// weights[point][phase of the outputs][block][active phase of the inputs][input][the block's channels]; `space` for the
+// slices of inputs.
 template <int R>
 void weights_to_points(const Gather& job, const Tiling& t, float* space, float* weights) {
     constexpr int kCount = Points<R>::kCount;
-    const long vectors = t.channels() / kLanes, blocks = parts_of(vectors, kMaxVectors), step = t.depth() * t.channels();
+    const long vectors = t.padded_outputs / kLanes, blocks = parts_of(vectors, kMaxVectors);
     const long slices = weight_slices(t, job.threads);
     parallel_for(job.threads, slices, [&](long slice) {
         float* transposed = space + slice * slice_floats(t, job.weight);
         vec* kernels = reinterpret_cast<vec*>(transposed + job.weight.height * job.weight.width * t.padded_outputs);
         for (long c = part_start(t.inputs, slices, slice); c < part_start(t.inputs, slices, slice + 1); ++c) {
             transpose_weights(job.weight, c, t.padded_outputs, transposed);
-            for (long block = 0; block < blocks; ++block) {
-                const long first = part_start(vectors, blocks, block), end = part_start(vectors, blocks, block + 1);
-                for (long v = first; v < end; ++v) {
-                    const long phase = v * kLanes / t.padded_outputs, o = v * kLanes % t.padded_outputs;
+            for (long phase = 0; phase < t.phases; ++phase)
+                for (long v = 0, block = 0; v < vectors; ++v) {
+                    block += part_start(vectors, blocks, block + 1) <= v;
+                    const long first = part_start(vectors, blocks, block);
+                    const long size = part_start(vectors, blocks, block + 1) - first;
                     load_kernels<R>(job.weight, job.vertical.phases[phase / job.horizontal.count],
-                                    job.horizontal.phases[phase % job.horizontal.count], t, transposed + o, kernels);
+                                    job.horizontal.phases[phase % job.horizontal.count], t, transposed + v * kLanes, kernels);
                     for (long from = 0; from < t.in_phases; ++from) {
                         const vec* taps = kernels + from * R * R;
                         vec half[R * kCount], whole[kCount * kCount];
@@ -301,13 +354,16 @@ void weights_to_points(const Gather& job, const Tiling& t, float* space, float* 
                         for (int j = 0; j < R; ++j) Points<R>::kernel(taps + j, R, half + j, R);
 #pragma GCC unroll 36
                         for (int i = 0; i < kCount; ++i) Points<R>::kernel(half + R * i, 1, whole + i * kCount, 1);
-                        const long row = from * t.inputs + c;
-                        float* to = weights + t.depth() * first * kLanes + (row * (end - first) + v - first) * kLanes;
-#pragma GCC unroll 36
-                        for (int point = 0; point < kCount * kCount; ++point) store(to + point * step, whole[point]);
+                        for (int point = 0; point < kCount * kCount; ++point) {
+                            const unsigned active = t.active[point][phase];
+                            if (!(active >> from & 1)) continue;
+                            const long before = __builtin_popcount(active & ((1u << from) - 1));
+                            float* to = weights + t.start[point][phase];
+                            to += __builtin_popcount(active) * t.inputs * first * kLanes;
+                            store(to + ((before * t.inputs + c) * size + v - first) * kLanes, whole[point]);
+                        }
                     }
                 }
-            }
         }
     });
 }
@@ -315,28 +371,36 @@ void weights_to_points(const Gather& job, const Tiling& t, float* space, float* 
 // products[point][tile][channel] = inputs[point][tile][.] weights[point][.][channel]
 inline void multiply_points(const Tiling& t, long tiles, const float* inputs, const float* weights, const float* zeros,
                             const float** rows, long* lengths, float* products) {
-    const long vectors = t.channels() / kLanes, blocks = parts_of(vectors, kMaxVectors);
+    const long vectors = t.padded_outputs / kLanes, blocks = parts_of(vectors, kMaxVectors);
     for (long phase = 0; phase < t.in_phases; ++phase) lengths[phase] = t.inputs;
-    for (int point = 0; point < t.points; ++point) {
-        const float* left = inputs + point * t.tiles() * t.pitch();
-        const float* right = weights + point * t.depth() * t.channels();
-        float* to = products + point * t.tiles() * t.channels();
-        for (long block = 0; block < blocks; ++block) {
-            const long first = part_start(vectors, blocks, block), size = part_start(vectors, blocks, block + 1) - first;
-            const long parts = parts_of(tiles, kMaxRows[size]);
-            float* out[kRowSlots];
-            const Tile job{rows, lengths, t.in_phases, right + t.depth() * first * kLanes, zeros, {}, out, kLanes};
-            for (long part = 0; part < parts; ++part) {
-                const long start = part_start(tiles, parts, part), end = part_start(tiles, parts, part + 1);
-                for (long m = 0; m < end - start; ++m) {
-                    for (long phase = 0; phase < t.in_phases; ++phase)
-                        rows[phase * kRowSlots + m] = left + (start + m) * t.pitch() + phase * t.padded_inputs;
-                    out[m] = to + (start + m) * t.channels() + first * kLanes;
+    for (int point = 0; point < t.points; ++point)
+        for (long phase = 0; phase < t.phases; ++phase) {
+            const unsigned active = t.active[point][phase];
+            const long runs = __builtin_popcount(active);
+            const float* left = inputs + point * t.tiles() * t.pitch();
+            float* to = products + point * t.tiles() * t.channels() + phase * t.padded_outputs;
+            for (long block = 0; block < blocks; ++block) {
+                const long first = part_start(vectors, blocks, block);
+                const long size = part_start(vectors, blocks, block + 1) - first;
+                const long parts = parts_of(tiles, kMaxRows[size]);
+                const float* right = weights + t.start[point][phase] + runs * t.inputs * first * kLanes;
+                float* out[kRowSlots];
+                const Tile job{rows, lengths, runs, right, zeros, {}, out, kLanes};
+                for (long part = 0; part < parts; ++part) {
+                    const long start = part_start(tiles, parts, part), end = part_start(tiles, parts, part + 1);
+                    for (long m = 0; m < end - start; ++m) {
+                        const float** row = rows + m;
+                        for (long from = 0; from < t.in_phases; ++from) {
+                            if (!(active >> from & 1)) continue;
+                            *row = left + (start + m) * t.pitch() + from * t.padded_inputs;
+                            row += kRowSlots;
+                        }
+                        out[m] = to + (start + m) * t.channels() + first * kLanes;
+                    }
+                    kFunctions.tile[size][end - start](job);
                 }
-                kFunctions.tile[size][end - start](job);
             }
         }
-    }
 }
 
 // The outputs of one row of tiles, from the products.
@@ -374,7 +438,7 @@ template <int R>
 void gather_tiles(const Gather& job, const Tiling& t) {
     const long constant = t.padded_outputs + kMaxVectors * kLanes;
     const long slices = weight_slices(t, job.threads) * slice_floats(t, job.weight);
-    float* bias = static_cast<float*>(scratch(0, 4.0 * (constant + slices + double(t.weights()))));
+    float* bias = static_cast<float*>(scratch(0, 4.0 * (constant + slices + double(t.weight_count))));
     float *zeros = bias + t.padded_outputs, *space = bias + constant, *weights = space + slices;
     __builtin_memset(bias, 0, constant * sizeof(float));
     for (long o = 0; o < t.outputs && job.bias; ++o) bias[o] = job.bias[o];
@@ -439,18 +503,19 @@ void gradients_to_points(const Correlate& job, const Tiling& t, long n, long ty,
 
 // sums[point][phase of the inputs][input][channel] += over the tiles, inputs (x) gradients
 inline void correlate_points(const Tiling& t, long tiles, const float* inputs, const float* gradients, float* sums) {
-    const long vectors = t.channels() / kLanes, blocks = parts_of(vectors, kMaxVectors);
+    const long vectors = t.padded_outputs / kLanes, blocks = parts_of(vectors, kMaxVectors);
     for (int point = 0; point < t.points; ++point)
-        for (long block = 0; block < blocks; ++block) {
-            const long first = part_start(vectors, blocks, block), size = part_start(vectors, blocks, block + 1) - first;
-            const long parts = parts_of(t.inputs, kMaxRows[size]);
-            for (long phase = 0; phase < t.in_phases; ++phase)
-                for (long part = 0; part < parts; ++part) {
+        for (long block = 0; block < t.phases * blocks; ++block) {
+            const long phase = block / blocks, first = part_start(vectors, blocks, block % blocks);
+            const long size = part_start(vectors, blocks, block % blocks + 1) - first;
+            const long channel = phase * t.padded_outputs + first * kLanes, parts = parts_of(t.inputs, kMaxRows[size]);
+            for (long from = 0; from < t.in_phases; ++from)
+                for (long part = 0; part < parts && t.active[point][phase] >> from & 1; ++part) {
                     const long c = part_start(t.inputs, parts, part), end = part_start(t.inputs, parts, part + 1);
-                    const long row = point * t.depth() + phase * t.inputs + c;
-                    const Outer o{inputs + point * t.tiles() * t.pitch() + phase * t.padded_inputs + c, 0, t.pitch(),
-                                  gradients + point * t.tiles() * t.channels() + first * kLanes, 0, t.channels(), 1, tiles,
-                                  sums + row * t.channels() + first * kLanes, t.channels()};
+                    const long row = point * t.depth() + from * t.inputs + c;
+                    const Outer o{inputs + point * t.tiles() * t.pitch() + from * t.padded_inputs + c, 0, t.pitch(),
+                                  gradients + point * t.tiles() * t.channels() + channel, 0, t.channels(), 1, tiles,
+                                  sums + row * t.channels() + channel, t.channels()};
                     kFunctions.outer[size][end - c](o);
                 }
         }
@@ -502,7 +567,7 @@ template <int R>
 void correlate_tiles(const Correlate& job, const Tiling& t) {
     const long parts = smaller(larger(1, job.threads), t.items());
     const long a_channels = job.a.image.c, b_channels = job.b.image.c;
-    const long part_floats = round_up(t.weights() + a_channels + b_channels, 16);
+    const long part_floats = round_up(t.sums() + a_channels + b_channels, 16);
     const double staged_b = double(kOutputs) * t.across * kOutputs * t.outputs, row = double(job.a.image.w) * a_channels;
     const double floats = 16.0 * (2 + (double(t.staged()) + row + staged_b + t.input_points() + t.output_points()) / 16);
     float* sums = static_cast<float*>(scratch(0, 4.0 * part_floats * parts));
@@ -510,7 +575,7 @@ void correlate_tiles(const Correlate& job, const Tiling& t) {
     parallel_for(job.threads, parts, [&](long part) {
         float* own = sums + part * part_floats;
         __builtin_memset(own, 0, part_floats * sizeof(float));
-        float *own_a = own + t.weights(), *own_b = own_a + a_channels;
+        float *own_a = own + t.sums(), *own_b = own_a + a_channels;
         float* inputs = memory + part * (long(floats) / 16 * 16);
         float *gradients = inputs + t.input_points(), *staged = gradients + t.output_points();
         for (long item = part_start(t.items(), parts, part); item < part_start(t.items(), parts, part + 1); ++item) {
@@ -525,8 +590,8 @@ void correlate_tiles(const Correlate& job, const Tiling& t) {
         }
     });
     weight_from_points<R>(job, t, sums, parts, part_floats);
-    if (job.a_sums) reduce_sums(sums + t.weights(), parts, part_floats, a_channels, job.a_sums);
-    if (job.b_sums) reduce_sums(sums + t.weights() + a_channels, parts, part_floats, b_channels, job.b_sums);
+    if (job.a_sums) reduce_sums(sums + t.sums(), parts, part_floats, a_channels, job.a_sums);
+    if (job.b_sums) reduce_sums(sums + t.sums() + a_channels, parts, part_floats, b_channels, job.b_sums);
 }
 
 inline void correlate_winograd(const Correlate& job) {

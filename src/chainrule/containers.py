@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from torch import Tensor
 
@@ -18,7 +18,8 @@ class Sequential(Module):
             "0", "1", ...) begin the names in the state dict, as in PyTorch.
 
     Attributes:
-        steps: what runs: the modules, or after `chainrule.fuse` what computes several of them.
+        steps: what runs: the modules, those of a Sequential among them in its place, or after
+            `chainrule.fuse` what computes several of them.
 
     Example:
         >>> Sequential(Conv2d(3, 8, 3), ReLU())
@@ -27,7 +28,7 @@ class Sequential(Module):
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
         self._children = _by_name(modules)
-        self.steps = list(self._children.values())
+        self.steps = steps_of(self)
 
     def run(self, x: Tensor, tape: Tape) -> Tensor:
         for module in self.steps:
@@ -53,6 +54,19 @@ class Sequential(Module):
 
     def __getitem__(self, index: int) -> Module:
         return list(self._children.values())[index]
+
+
+def steps_of(modules: Iterable[Module]) -> list[Module]:
+    """What runs when `modules` run one after the other.
+
+    A Sequential among them is replaced by its own steps. Were it called, its input would have an
+    owner here until it returns, and could not be freed once its first step has read it.
+    """
+    return [
+        step
+        for module in modules
+        for step in (module.steps if type(module) is Sequential else [module])
+    ]
 
 
 class Residual(Module):

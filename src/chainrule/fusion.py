@@ -16,7 +16,7 @@ from typing import Any
 from torch import Size, Tensor
 
 from chainrule import ops
-from chainrule.containers import Sequential
+from chainrule.containers import Sequential, steps_of
 from chainrule.layers.activation import LeakyReLU, ReLU, Sigmoid
 from chainrule.layers.convolution import Conv2d, ConvTranspose2d
 from chainrule.layers.resampling import NearestUpsampling
@@ -97,7 +97,7 @@ def _fused(value: Any, done: dict[int, Module]) -> Any:
         for name, item in vars(value).items():
             setattr(twin, name, _fused(item, done))
         if isinstance(twin, Sequential):
-            twin.steps = _merged(list(twin))
+            twin.steps = _merged(steps_of(twin))
     return done[id(value)]
 
 

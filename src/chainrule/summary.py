@@ -5,18 +5,28 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from chainrule.fusion import FusedConvolution
 from chainrule.module import Module, Tape
 
 
 @dataclass(frozen=True)
 class Row:
-    """One call of one layer."""
+    """One call of one layer, or of several that `chainrule.fuse` has merged.
+
+    Attributes:
+        name: as in the state dict; of merged layers "0+1".
+        layer: what it is; of merged layers "Conv2d + ReLU".
+        output_shape: what comes out.
+        parameters: learned numbers.
+        multiply_adds: of the direct algorithm, with a sum for each output pixel.
+    """
 
     name: str
     layer: str
@@ -85,13 +95,16 @@ def summary(model: Module, input_shape: Iterable[int]) -> Summary:
 
     Raises:
         ValueError: the model does not take that shape.
+
+    Example:
+        >>> print(summary(fuse(model), (1, 3, 64, 64)))  # shows what was merged
     """
     shape = tuple(input_shape)
     traced = _on_meta(model)
     trace = _Trace()
-    first_names = {module: name for name, module in reversed([*traced.named_modules()])}
-    for module, name in first_names.items():
-        trace.attach(name, module)
+    names = {module: name for name, module in reversed([*traced.named_modules()])}
+    for module in _all_modules(traced, set()):
+        trace.attach(_name(module, names), module)
     parameters = model.parameters()
     dtype = parameters[0].dtype if parameters else torch.get_default_dtype()
     x = torch.empty(shape, device="meta", dtype=dtype)
@@ -122,7 +135,9 @@ class _Trace:
 
     def attach(self, name: str, module: Module) -> None:
         run = module.run
-        is_layer = not any(True for _ in module.named_children())
+        merged = isinstance(module, FusedConvolution)
+        layer = module.arguments() if merged else type(module).__name__
+        is_layer = merged or not any(True for _ in module.named_children())
 
         def traced(x: Tensor, tape: Tape) -> Tensor:
             y = run(x, tape)
@@ -131,7 +146,7 @@ class _Trace:
                 return y
             own = sum(value.numel() for value in module.parameters())
             cost = module.multiply_adds(x.shape, y.shape)
-            self.rows.append(Row(name, type(module).__name__, tuple(y.shape), own, cost))
+            self.rows.append(Row(name, layer, tuple(y.shape), own, cost))
             return y
 
         module.run = traced  # on the traced copy only
@@ -143,6 +158,26 @@ class _Trace:
         self._alive = {id(tensor): weakref.ref(tensor) for tensor in tensors}
         self.peak = max(self.peak, sum(map(_nbytes, tensors)))
         self._newest = values[-1]
+
+
+def _all_modules(value: Any, seen: set[int]) -> Iterator[Module]:
+    """Every module once, also those that compute several layers and have no name of their own."""
+    if isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _all_modules(item, seen)
+    if isinstance(value, Module) and id(value) not in seen:
+        seen.add(id(value))
+        yield value
+        yield from _all_modules(vars(value), seen)
+
+
+def _name(module: Module, names: dict[Module, str]) -> str:
+    """The name in the state dict; merged layers' names, what they have in common said once."""
+    if not isinstance(module, FusedConvolution):
+        return names.get(module, "")
+    first, *others = (names[one] for one in module.merged())
+    place = first[: first.rfind(".") + 1]
+    return "+".join([first, *(name.removeprefix(place) for name in others)])
 
 
 def _on_meta(model: Module) -> Module:

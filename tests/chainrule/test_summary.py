@@ -1,7 +1,8 @@
 """The numbers of a summary against counts made in other ways."""
 
+import gc
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -14,15 +15,19 @@ from chainrule import (
     Conv2d,
     ConvTranspose2d,
     Identity,
+    LeakyReLU,
     MaxPool2d,
     Module,
     NearestUpsampling,
     ReLU,
     Residual,
     Sequential,
+    Sigmoid,
     SkipConcat,
     Tanh,
     TapeError,
+    fuse,
+    ops,
     summary,
 )
 
@@ -90,7 +95,33 @@ def u_net() -> Sequential:
     )
 
 
-@pytest.mark.parametrize("make", [lambda: nets()[0], u_net, lambda: Conv2d(4, 4, 1), Identity])
+def blocks() -> Sequential:
+    """Sequentials in Sequentials, as networks built from blocks have them, and all that merges."""
+    up = Sequential(NearestUpsampling(2), Conv2d(8, 6, 3, padding=1), Sigmoid())
+    down = Sequential(Conv2d(6, 8, 2, stride=2), ReLU(), Sequential(Conv2d(8, 8, 1), Tanh()))
+    return Sequential(
+        Sequential({"conv": Conv2d(4, 6, 3, padding=1), "act": LeakyReLU(0.1)}),
+        Residual(Sequential(down, up)),
+        ConvTranspose2d(6, 9, 2, 2),
+        ReLU(),
+        MaxPool2d(2),
+        Conv2d(9, 3, 1),
+    )
+
+
+MODELS: list[Callable[[], Module]] = [
+    lambda: nets()[0],
+    u_net,
+    blocks,
+    lambda: Conv2d(4, 4, 1),
+    Identity,
+    lambda: fuse(nets()[0]),
+    lambda: fuse(u_net()),
+    lambda: fuse(blocks()),
+]
+
+
+@pytest.mark.parametrize("make", MODELS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_training_memory_is_what_a_pass_really_keeps(
     make: Callable[[], Module], dtype: torch.dtype, live_bytes
@@ -107,6 +138,75 @@ def test_training_memory_is_what_a_pass_really_keeps(
     pullback = model.pullback(torch.randn(shape, dtype=dtype))[1]
     assert summary(model, shape).training_bytes == live_bytes() - before - buffers
     del pullback
+
+
+@pytest.fixture
+def new_bytes(live_bytes) -> Iterator[Callable[[], int]]:
+    """`live_bytes` of tensors made from here on, which are quickly looked through."""
+    gc.freeze()
+    yield live_bytes
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_inference_memory_is_what_a_pass_really_needs(
+    make: Callable[[], Module], new_bytes, monkeypatch
+):
+    shape = (2, 4, 16, 12)
+    model = make().eval()
+    weights = sum(value.nbytes for value in model.parameters())
+    told = summary(model, shape)
+    before, peak = new_bytes(), 0
+
+    def watched(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def call(*arguments):
+            nonlocal peak
+            y = function(*arguments)
+            peak = max(peak, new_bytes() - before)
+            return y
+
+        return call
+
+    for name in ("add", "concatenate"):  # where containers join what they hold
+        monkeypatch.setattr(ops, name, watched(getattr(ops, name)))
+    for module in {module for _, module in model.named_modules()}:
+        for step in module.steps if isinstance(module, Sequential) else [module]:
+            step.run = watched(step.run)  # type: ignore[method-assign]
+    model.infer(torch.randn(shape))
+    assert told.inference_bytes == weights + peak
+
+
+def test_a_sequential_in_another_holds_nothing_longer():
+    layers = [Conv2d(4, 30, 1), Conv2d(30, 6, 1), Conv2d(6, 30, 1), Conv2d(30, 3, 1)]
+    flat = summary(Sequential(*layers), SHAPE)
+    nested = summary(Sequential(layers[0], Sequential(*layers[1:3]), layers[3]), SHAPE)
+    assert nested.inference_bytes == flat.inference_bytes
+    assert [row.output_shape for row in nested.rows] == [row.output_shape for row in flat.rows]
+
+
+def test_merged_layers_are_a_row_that_names_them():
+    apart, merged = summary(blocks(), (1, 4, 16, 12)), summary(fuse(blocks()), (1, 4, 16, 12))
+    assert [(row.name, row.layer) for row in merged.rows] == [
+        ("0.conv+act", "Conv2d + LeakyReLU"),
+        ("1.inner.0.0+1", "Conv2d + ReLU"),
+        ("1.inner.0.2.0", "Conv2d"),
+        ("1.inner.0.2.1", "Tanh"),
+        ("1.inner.1.0+1+2", "NearestUpsampling + Conv2d + Sigmoid"),
+        ("2+3", "ConvTranspose2d + ReLU"),
+        ("4", "MaxPool2d"),
+        ("5", "Conv2d"),
+    ]
+    for count in ("parameters", "multiply_adds"):
+        costs = [
+            [value for row in told.rows if (value := getattr(row, count))]
+            for told in (apart, merged)
+        ]
+        assert costs[0] == costs[1]
+        assert getattr(apart, count) == getattr(merged, count)
+    assert merged.training_bytes < apart.training_bytes
+    shapes = {row.name.split("+")[-1]: row.output_shape for row in merged.rows}
+    assert shapes["4"] == (1, 9, 16, 12)
+    assert shapes["2"] == (1, 6, 16, 12)  # of 1.inner.1.0+1+2
 
 
 def test_inference_memory_is_that_of_the_worst_moment():

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule import TapeError
+from chainrule import TapeError, summary
 from chainrule.serialization import load_tensors, save_tensors
 from noise2noise import architectures, denoiser
 from noise2noise.corruptions import parse
@@ -216,7 +216,17 @@ def test_other_shapes_and_dtypes_are_refused(small, image):
         small[3].denoise(image)
 
 
-# Inference keeps nothing.
+# Inference keeps nothing, and merges layers.
+
+
+def test_layers_are_merged_which_changes_rounding_alone(small):
+    image = noise(20, 24, dtype="float32")
+    rows = summary(small[1].model, (1, 1, 16, 16)).rows
+    assert "Conv2d + ReLU" in {row.layer for row in rows}
+    alone = architectures.build("compact", width=4, channels=1)
+    alone.load_state_dict(small[1].model.state_dict())
+    expected = alone.infer(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    np.testing.assert_allclose(small[1].denoise(image), expected, atol=1e-5)
 
 
 def test_nothing_is_kept_for_a_backward_pass():

@@ -19,9 +19,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from chainrule import cosine, serialization
+from chainrule import cosine, serialization, summary
 from chainrule.serialization import load_tensors, replacing, save_tensors
-from noise2noise import figures, training
+from noise2noise import architectures, figures, training
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr, psnr
@@ -421,6 +421,17 @@ def test_data_that_have_moved(folders, run, tmp_path, undisturbed):
 
 
 # What is learned, and what is kept.
+
+
+def test_layers_are_merged_and_weights_have_the_names_they_have_alone(folders, tmp_path):
+    trainer = trainer_of(tiny(folders, epochs=1), tmp_path)
+    rows = summary(trainer.model, (1, 1, 16, 16)).rows
+    assert "Conv2d + ReLU" in {row.layer for row in rows}
+    trainer.fit()
+    alone = architectures.build("compact", width=4, depth=0, channels=1)
+    saved = load_tensors(trainer.best)[0]
+    alone.load_state_dict(saved)
+    assert list(saved) == sorted(alone.state_dict())
 
 
 def test_noisy_pairs_alone_teach_to_denoise(tmp_path):
