@@ -94,7 +94,7 @@ def _fused(value: Any, done: dict[int, Module]) -> Any:
         return value
     if id(value) not in done:
         twin = done[id(value)] = copy.copy(value)
-        for name, item in vars(value).items():
+        for name, item in [*vars(twin).items()]:
             setattr(twin, name, _fused(item, done))
         if isinstance(twin, Sequential):
             twin.steps = _merged(steps_of(twin))
