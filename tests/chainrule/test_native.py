@@ -87,17 +87,22 @@ def quarters(*shape: int) -> Tensor:
     return torch.randint(-4, 5, shape) / 4
 
 
-LAYOUTS = ["contiguous", "channels_last", "transposed", "gaps", "expanded", "slice", "step"]
+LAYOUTS = ["contiguous", "channels_last", "transposed", "gaps", "expanded", "slice", "crop", "step"]
 
 
 def laid_out(arranged: Callable[[Tensor, str], Tensor], values: Tensor, layout: str) -> Tensor:
-    """`arranged`, and two that networks make: channels of a wider image, every second column."""
+    """`arranged`, and parts of a channels_last image: of its channels, its columns, every second."""
     n, channels, height, width = values.shape
     if layout == "slice":
         wider = torch.full((n, channels + 3, height, width), NAN)
         wider = wider.contiguous(memory_format=torch.channels_last)
         wider[:, 2:-1] = values
         return wider[:, 2:-1]
+    if layout == "crop":
+        wider = torch.full((n, channels, height + 1, width + 3), NAN)
+        wider = wider.contiguous(memory_format=torch.channels_last)
+        wider[..., 1:, 2:-1] = values
+        return wider[..., 1:, 2:-1]
     if layout == "step":
         wider = torch.full((n, channels, height, 2 * width), NAN)
         wider = wider.contiguous(memory_format=torch.channels_last)
@@ -150,6 +155,7 @@ CHANNELS = st.one_of(
     st.tuples(numbers(12, 20), numbers(12, 20), st.just(1)),
     st.tuples(numbers(12, 20), numbers(12, 20), st.just(1)),
     st.tuples(numbers(8, 18), numbers(1, 4), st.just(1)),
+    st.tuples(st.sampled_from([16, 18]), st.sampled_from([2, 4]), st.just(2)),
     st.tuples(numbers(1, 4), numbers(8, 18), st.just(1)),
     st.tuples(numbers(1, 3), numbers(50, 80), st.just(1)),
 )
@@ -159,9 +165,9 @@ CHANNELS = st.one_of(
 def axes(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
     """Size, kernel, stride, padding and dilation of one axis."""
     kernel = draw(st.sampled_from([1, 2, 3, 3, 3, 4, 5]))
-    stride = draw(st.sampled_from([1, 1, 1, 2, 2, 3]))
+    stride = draw(st.sampled_from([1, 1, 1, 1, 2, 2, 3, 5]))
     dilation = draw(st.sampled_from([1, 1, 1, 1, 2, 3]))
-    padding = draw(numbers(0, 3))
+    padding = draw(st.sampled_from([0, 1, 1, 2, 3, 5]))
     span = dilation * (kernel - 1) + 1
     return max(1, span - 2 * padding + draw(numbers(0, 12))), kernel, stride, padding, dilation
 
@@ -278,6 +284,7 @@ LARGE = [
     (1, 17, 14, (33, 281), (4, 4), 2, 1, 1, False),
     (2, 14, 30, (21, 150), (4, 3), 2, 1, 1, True),
     (1, 700, 5, (7, 33), (3, 3), 1, 1, 1, False),
+    (1, 9, 6, (3, 6000), (2, 2), 1, 0, 2, False),
     (1, 3, 4, (1, 20000), (1, 5), 1, (0, 2), 1, False),
     (1, 4, 3, (3000, 1), (7, 1), 1, (3, 0), 1, False),
 ]
@@ -395,6 +402,31 @@ def test_upsampling_concatenation_and_addition(shape, more, scale, layout, arran
     other = laid_out(arranged, quarters(n, more, height, width), layout[1])
     agree(ops.concatenate, x, other)
     agree(ops.add, x, laid_out(arranged, quarters(*shape), layout[1]))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_large_images_are_pooled_and_resampled_by_several_threads(layout, arranged):
+    x, gy = arranged(quarters(3, 7, 51, 70), layout), arranged(quarters(3, 7, 25, 35), layout)
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        agree(lambda x: ops.max_pool2d(x, 3, 2, (0, 1))[0], x)
+        _, places = ops.max_pool2d(x, 3, 2, (0, 1))
+        agree(lambda gy, p=places: ops.max_pool2d_grad(gy, p, (51, 70), 3, 2, (0, 1)), gy)
+        agree(lambda x: ops.avg_pool2d(x, 3, 2, (0, 1), False), x)
+        agree(lambda gy: ops.avg_pool2d_grad(gy, (51, 70), 3, 2, (0, 1)), gy)
+        agree(lambda gy: ops.upsample_nearest2d(gy, 2), gy)
+        agree(lambda x: ops.upsample_nearest2d_grad(x, (17, 35), (3, 2)), x)
+        agree(ops.concatenate, x, x[:, :5])
+
+
+def test_a_window_with_nothing_but_padding_has_no_largest_value():
+    """Its elements are three apart, one on either side of the image. Its gradient goes nowhere."""
+    x = torch.ones(1, 2, 2, 2)
+    for way in in_turn():
+        y, places = ops.max_pool2d(x, 2, 1, 1, 3)
+        assert torch.equal(y, torch.full((1, 2, 1, 1), -INF)), way
+        gx = ops.max_pool2d_grad(torch.ones_like(y), places, (2, 2), 2, 1, 1, 3)
+        assert torch.equal(gx, torch.zeros_like(x)), way
 
 
 def test_the_parts_of_a_concatenation_are_added_where_they_lie():

@@ -24,7 +24,7 @@ _winograd = os.environ.get("CHAINRULE_WINOGRAD") != "0"
 
 def on(x: Tensor) -> ModuleType:
     """The module of ops that computes with x: native for float32 on the CPU, if it runs at all."""
-    if (_selected or backend()) == "native" and x.dtype is torch.float32 and x.device.type == "cpu":
+    if (_selected or backend()) == "native" and x.dtype is torch.float32 and x.is_cpu:
         assert _native is not None
         return _native
     return reference
