@@ -91,7 +91,7 @@ LAYOUTS = ["contiguous", "channels_last", "transposed", "gaps", "expanded", "sli
 
 
 def laid_out(arranged: Callable[[Tensor, str], Tensor], values: Tensor, layout: str) -> Tensor:
-    """`arranged`, and parts of a channels_last image: of its channels, its columns, every second."""
+    """`arranged`, or parts of a channels_last image: some channels, some or every other column."""
     n, channels, height, width = values.shape
     if layout == "slice":
         wider = torch.full((n, channels + 3, height, width), NAN)
