@@ -45,6 +45,8 @@ TILE = 704
 Smaller ones overlap more; larger ones fit the caches less, and powers of two worst. The shipped
 models take least time for a pixel with 700 to 900."""
 
+_STRIP = 64  # rows that are looked at together; an even number
+
 SMALLEST = 16
 """Images are extended to at least so many pixels: some networks convolve without padding, and would
 have nothing left of a smaller one."""
@@ -88,13 +90,15 @@ def _details_are_grey(image: np.ndarray) -> bool:
     that is independent in each channel soon brings it down.
     """
     height, width = (size // 2 * 2 for size in image.shape[:2])
-    x = image[:height, :width].astype(np.float32)
-    details = x[0::2, 0::2] - x[0::2, 1::2] - x[1::2, 0::2] + x[1::2, 1::2]
-    norms = np.linalg.norm(details, axis=(0, 1))
+    products = np.zeros((3, 3))  # of the details of each channel with those of each
+    for top in range(0, height, _STRIP):
+        x = image[top : min(top + _STRIP, height), :width].astype(np.float32)
+        details = x[0::2, 0::2] - x[0::2, 1::2] - x[1::2, 0::2] + x[1::2, 1::2]
+        products += np.einsum("hwa,hwb->ab", details, details)
+    norms = np.sqrt(products.diagonal())
     if not norms.all():  # flat in some channel, or a single row or column
         return _is_grey(image.transpose(2, 0, 1))
-    correlation = np.einsum("hwa,hwb->ab", details, details) / np.outer(norms, norms)
-    return bool(correlation.min() > GREY_CORRELATION)
+    return bool((products / np.outer(norms, norms)).min() > GREY_CORRELATION)
 
 
 def _is_grey(planes: np.ndarray) -> bool:
@@ -267,8 +271,8 @@ class Denoiser:
         side = self._tile_side(tile)
         cells = [
             (rows, columns)
-            for rows in _tiles(height + below, side, self._overlap)
-            for columns in _tiles(width + right, side, self._overlap)
+            for rows in _tiles(height + below, side, self._overlap, self._multiple)
+            for columns in _tiles(width + right, side, self._overlap, self._multiple)
         ]
         for rows, columns in track(cells, "Denoising", len(cells)) if track else cells:
             part = _unit(noisy[:, rows.whole, columns.whole])
@@ -314,17 +318,23 @@ class _Tile:
         return self.whole.stop - self.whole.start
 
 
-def _tiles(length: int, tile: int, overlap: int) -> Iterator[_Tile]:
-    """Tiles that cover `length` pixels, each of at most `tile`, cores side by side."""
+def _tiles(length: int, tile: int, overlap: int, multiple: int) -> Iterator[_Tile]:
+    """Tiles that cover `length` pixels, each of at most `tile`, cores side by side.
+
+    As few as there can be, and all of one size, so that each finds memory where the one before left
+    it. All numbers are multiples of `multiple`.
+    """
     if length <= tile:
         everything = slice(0, length)
         yield _Tile(everything, everything, everything)
         return
-    step = tile - 2 * overlap
-    for start in range(0, length, step):
-        stop = min(start + step, length)
-        first, last = max(start - overlap, 0), min(stop + overlap, length)
-        yield _Tile(slice(first, last), slice(start, stop), slice(start - first, stop - first))
+    count = -(-(length - 2 * overlap) // (tile - 2 * overlap))
+    side = -(-(length + (count - 1) * 2 * overlap) // (count * multiple)) * multiple
+    firsts = [place * (side - 2 * overlap) for place in range(count - 1)] + [length - side]
+    cuts = [0, *(first + overlap for first in firsts[1:]), length]
+    for first, start, stop in zip(firsts, cuts, cuts[1:], strict=False):
+        inner = slice(start - first, stop - first)
+        yield _Tile(slice(first, first + side), slice(start, stop), inner)
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +156,21 @@ def test_a_large_image_is_worked_on_in_tiles_without_asking():
 
     model.model.infer = watched
     model.denoise(noise(40, 2000, 3))
-    assert max(sizes) == denoiser.TILE
+    assert set(sizes[::2]) == {40}
+    (width,) = set(sizes[1::2])
+    assert 2000 // 4 < width <= denoiser.TILE
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_beside_the_image_and_the_result_memory_is_needed_for_tiles_alone(channels):
+    model = denoiser_of(width=4, channels=channels)
+    model.model.infer = lambda x: x  # type: ignore[method-assign]  # needs memory of its own
+    image = noise(600, 800, 3)
+    tracemalloc.start()
+    model.denoise(image, strength=0.5, tile=100)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert image.nbytes < peak < 2 * image.nbytes
 
 
 def test_progress_is_told_of_every_tile(small):
