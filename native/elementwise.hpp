@@ -68,9 +68,11 @@ void adam(const Adam& a) {
     });
 }
 
+inline bool has_dense_rows(const Image& image) { return image.sc == 1 && image.sw == image.c; }
+
 // One row of an image where it lies if its pixels are dense, else staged.
 inline const float* take_row(const Image& image, long n, long y, float* buffer) {
-    if (image.sc == 1 && image.sw == image.c) return image.data + n * image.sn + y * image.sh;
+    if (has_dense_rows(image)) return image.data + n * image.sn + y * image.sh;
     stage({image, {}, {}}, {n, 0, image.c, y, 1, 1, 0, image.w, 1}, buffer);
     return buffer;
 }
@@ -80,11 +82,12 @@ template <class F>
 void for_rows(const Image& a, const Image& b, int threads, F&& body) {
     const long rows = a.n * a.h, floats = a.w * a.c;
     const long parts = rows * floats < 4 * kPiece ? 1 : smaller(rows, 8L * larger(1, threads));
-    float* memory = static_cast<float*>(scratch(1, 8.0 * parts * floats));
+    const long staged = has_dense_rows(a) && has_dense_rows(b) ? 0 : floats;
+    float* memory = static_cast<float*>(scratch(1, 8.0 * parts * staged));
     parallel_for(threads, parts, [&](long part) {
-        float* own = memory + part * 2 * floats;
+        float* own = memory + part * 2 * staged;
         for (long row = part_start(rows, parts, part); row < part_start(rows, parts, part + 1); ++row)
-            body(row, take_row(a, row / a.h, row % a.h, own), take_row(b, row / a.h, row % a.h, own + floats), floats);
+            body(row, take_row(a, row / a.h, row % a.h, own), take_row(b, row / a.h, row % a.h, own + staged), floats);
     });
 }
 

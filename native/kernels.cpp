@@ -34,9 +34,8 @@ void gather(const Gather& job) {
 
 double correlate_cost(const Correlate& job) {
     const double direct = direct_cost(job.vertical, job.horizontal, job.weight);
-    if (!job.winograd) return direct;
-    const double tiles = winograd_cost(job.vertical, job.horizontal, job.weight, job.a.image.n);
-    return tiles < direct ? tiles : direct;
+    if (!job.winograd || !suits_winograd(job.vertical, job.horizontal, job.weight, job.a.image.n)) return direct;
+    return winograd_cost(job.vertical, job.horizontal, job.weight, job.a.image.n);
 }
 
 void correlate(const Correlate& job) {

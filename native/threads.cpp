@@ -57,7 +57,7 @@ class FlushDenormals {
 class Pool {
    public:
     void run(int threads, long parts, void (*part)(void*, long), void* context) {
-        const FlushDenormals flush;
+        [[maybe_unused]] const FlushDenormals flush;
         // Whoever finds the pool in use, a second Python thread or a part itself, works alone.
         if (threads <= 1 || parts <= 1 || inside_ || !busy_.try_lock()) {
             for (long index = 0; index < parts; ++index) part(context, index);
@@ -104,7 +104,7 @@ class Pool {
     }
 
     void work(unsigned seen) {
-        const FlushDenormals flush;
+        [[maybe_unused]] const FlushDenormals flush;
         inside_ = true;
         for (;;) {
             wait_for_news(seen);

@@ -11,7 +11,7 @@ constexpr int kBytes = 16;
 constexpr int kLanes = kBytes / 4;
 
 #if defined(__AVX512F__) || defined(__aarch64__)
-// Of 32 registers: rows x vectors hold sums, `vectors` hold weights, one a broadcast (AVX-512 takes it from memory).
+// Of 32 registers: rows x vectors hold sums, `vectors` hold weights, one a broadcast value.
 constexpr int kMaxVectors = 4;
 constexpr int kMaxRows[kMaxVectors + 1] = {0, 12, 12, 9, 6};
 #else
@@ -30,7 +30,7 @@ inline vec load(const float* p) { return *reinterpret_cast<const loose_vec*>(p);
 inline void store(float* p, vec x) { *reinterpret_cast<loose_vec*>(p) = x; }
 inline vec4 load4(const float* p) { return *reinterpret_cast<const loose_vec4*>(p); }
 inline void store4(float* p, vec4 x) { *reinterpret_cast<loose_vec4*>(p) = x; }
-inline vec splat(float x) { return x - vec{}; }
+inline vec splat(float x) { return x - vec{}; }  // x - 0 is x, for -0 too
 
 inline void store_some(float* p, vec x, int count) {
     if (count == kLanes) {

@@ -73,10 +73,10 @@ def use_backend(name: Backend) -> Iterator[None]:
 def winograd(enabled: bool | None = None) -> bool:
     """Tell whether the native backend may use Winograd's algorithm, and with `enabled` set it.
 
-    It does with a quarter to two fifths of the multiplications of a 3x3 convolution, and of larger
-    and strided ones. Rounding errors stay below 1e-5 of the largest value (docs/kernels.md#winograd
-    measures them), several times those of the direct way: turn it off to have them smaller, or with
-    the environment variable CHAINRULE_WINOGRAD=0.
+    It does with between a quarter and three fifths of the multiplications of a 3x3 convolution, and
+    of strided and upsampled ones. Rounding errors stay below 1e-5 of the largest value: typically
+    one and a half times, at most three times those of the direct way, as docs/kernels.md#winograd
+    measures. Turn it off to have them smaller, or with the environment variable CHAINRULE_WINOGRAD=0.
     """
     global _winograd
     if enabled is not None:
