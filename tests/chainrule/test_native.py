@@ -269,6 +269,18 @@ def test_blocks_and_their_gradients(case, layout, arranged):
     agree(lambda x, gy, y: ops.block_parameter_grads(x, gy, y, layers), x, gy, y)
 
 
+@pytest.mark.parametrize("kernel", [(2, 1), (1, 2), (2, 2), (4, 1), (1, 4), (3, 2)])
+@pytest.mark.parametrize(("channels", "outputs"), [(5, 6), (9, 2)])
+def test_padding_on_one_side_only(kernel, channels, outputs, arranged):
+    """Images are read where they lie if no window hangs over the border, of any of the sides."""
+    x = arranged(quarters(2, channels, 7, 9), "channels_last")
+    gy = arranged(quarters(2, outputs, 7, 9), "channels_last")
+    w = quarters(outputs, channels, *kernel)
+    agree(lambda x, w: ops.conv2d(x, w, None, padding="same"), x, w)
+    agree(lambda gy, w: ops.conv2d_input_grad(gy, w, (7, 9), padding="same"), gy, w)
+    agree(lambda x, gy: ops.conv2d_weight_grad(x, gy, kernel, padding="same"), x, gy)
+
+
 # (images, channels, outputs, size, kernel, stride, padding, scale, transposed): several bands of
 # rows, and of rows of tiles; rows too long for one; halos larger than a band; a single row.
 LARGE = [
@@ -699,6 +711,17 @@ def test_by_tiles_it_reaches_the_rest_of_its_tile_as_well(value):
         assert got[:, 6:].all(), way
 
 
+def test_the_smallest_numbers_of_everyone_else_are_left_alone():
+    """The kernels take numbers below 1e-38 for zero; that mode ends with them, errors included."""
+    x, small = quarters(2, 16, 20, 20), torch.full((40,), 1e-40)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        ops.conv2d_weight_grad(x, ops.relu(ops.conv2d(x, quarters(16, 16, 3, 3))), (3, 3))
+        with pytest.raises(MemoryError):
+            ops.upsample_nearest2d(x, 10**6)
+        assert (small * 0.5).all()
+
+
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 def test_pooling_of_what_is_no_number(value):
     x = torch.randn(2, 5, 9, 9)
@@ -841,6 +864,12 @@ def test_a_result_is_its_own_until_nobody_has_it():
         assert torch.equal(y, copy)
 
 
+not_sanitized = pytest.mark.skipif(
+    "libasan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer keeps freed memory"
+)
+
+
+@not_sanitized
 def test_memory_that_is_given_back_is_used_again():
     x = quarters(1, 8, 128, 128)
     addresses = {ops.upsample_nearest2d(x, 2).data_ptr() for _ in range(20)}
@@ -848,7 +877,7 @@ def test_memory_that_is_given_back_is_used_again():
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="it keeps freed memory")
+@not_sanitized
 def test_memory_stays_bounded_whatever_sizes_come():
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
