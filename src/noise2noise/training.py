@@ -395,7 +395,7 @@ class Trainer:
     def _step(self, noisy: Tensor, target: Tensor) -> None:
         position = self.position
         self.optimizer.lr = self.schedule(self._steps_done())
-        self.model.zero_grad()
+        self.optimizer.zero_grad()
         loss = float(self.loss.forward(self.model.forward(noisy), target))
         if not math.isfinite(loss):
             raise self._divergence("the loss")
