@@ -218,7 +218,7 @@ def upsample_nearest2d_grad(gy: Tensor, scale: Pair) -> Tensor:
 def add(a: Tensor, b: Tensor) -> Tensor:
     threads = torch.get_num_threads()
     if _alike(a, b):
-        total = torch.empty_like(a)
+        total = _empty_like(a)
         kernels.add(a.data_ptr(), b.data_ptr(), total.data_ptr(), a.numel(), threads)
         return total
     if a.dim() != 4:
@@ -265,14 +265,14 @@ def sigmoid_grad(gy: Tensor, y: Tensor) -> Tensor:
 
 
 def _activate(x: Tensor, kind: str, slope: float) -> Tensor:
-    y = torch.empty_like(x)
+    y = _empty_like(x)
     threads = torch.get_num_threads()
     kernels.activate(x.data_ptr(), y.data_ptr(), x.numel(), _ACTIVATIONS[kind], slope, threads)
     return y
 
 
 def _deactivate(gy: Tensor, y: Tensor, kind: str, slope: float) -> Tensor:
-    gx = torch.empty_like(gy)
+    gx = _empty_like(gy)
     pointers = (gy.data_ptr(), y.data_ptr(), gx.data_ptr())
     kernels.deactivate(*pointers, gy.numel(), _ACTIVATIONS[kind], slope, torch.get_num_threads())
     return gx
@@ -293,7 +293,7 @@ def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor
     if images is None:
         return reference.squared_error_grad(prediction, target, scale)
     if _alike(prediction, target):
-        gradient = torch.empty_like(prediction)
+        gradient = _empty_like(prediction)
         out = _rows(gradient)
     else:
         gradient = _empty(prediction.shape[0], prediction.shape[1], image_size(prediction))
@@ -429,6 +429,13 @@ def _pooling(window: Window, count_padding: bool = False) -> tuple[int, ...]:
 def _empty(n: int, channels: int, size: Pair) -> Tensor:
     """A channels_last tensor of the kernels' own memory, which is reused: see native/memory.cpp."""
     return kernels.empty(n, channels, *size)
+
+
+def _empty_like(x: Tensor) -> Tensor:
+    """A tensor with x's sizes and strides, which are dense; of the kernels' memory where it can be."""
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return _empty(x.shape[0], x.shape[1], image_size(x))
+    return torch.empty_like(x)
 
 
 def _image(x: Tensor) -> tuple[int, ...]:
