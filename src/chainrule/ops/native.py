@@ -432,7 +432,7 @@ def _empty(n: int, channels: int, size: Pair) -> Tensor:
 
 
 def _empty_like(x: Tensor) -> Tensor:
-    """A tensor with x's sizes and strides, which are dense; of the kernels' memory where it can be."""
+    """A tensor with x's sizes and strides, which are dense; of the kernels' memory if it can be."""
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
         return _empty(x.shape[0], x.shape[1], image_size(x))
     return torch.empty_like(x)
