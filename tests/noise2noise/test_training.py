@@ -113,6 +113,7 @@ def call_after(trainer: Trainer, step: int, action: Callable[[], None]) -> None:
 
 def press_ctrl_c() -> None:
     signal.raise_signal(signal.SIGINT)
+    time.sleep(0.01)  # Python calls its handler a little later; two signals at once would be one
 
 
 def contents(folder: Path) -> dict[str, Any]:
