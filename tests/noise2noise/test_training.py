@@ -113,7 +113,6 @@ def call_after(trainer: Trainer, step: int, action: Callable[[], None]) -> None:
 
 def press_ctrl_c() -> None:
     signal.raise_signal(signal.SIGINT)
-    time.sleep(0.01)  # Python calls its handler a little later; two signals at once would be one
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -295,6 +294,15 @@ def test_ctrl_c_while_validating_stops_at_the_next_step(folders, tmp_path, undis
     assert contents(tmp_path) == undisturbed
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """As in a terminal; a run in the background begins with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_the_second_ctrl_c_interrupts_at_once_and_handlers_come_back(folders, tmp_path):
     def twice() -> None:
         press_ctrl_c()
