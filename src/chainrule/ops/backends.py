@@ -76,7 +76,8 @@ def winograd(enabled: bool | None = None) -> bool:
     It does with between a quarter and three fifths of the multiplications of a 3x3 convolution, and
     of strided and upsampled ones. Rounding errors stay below 1e-5 of the largest value: typically
     one and a half times, at most three times those of the direct way, as docs/kernels.md#winograd
-    measures. To have them smaller, turn it off here or by CHAINRULE_WINOGRAD=0 in the environment.
+    measures; NaN or infinity in an input spoils the 4x4 outputs of its tile. To have it otherwise,
+    turn it off here or by CHAINRULE_WINOGRAD=0 in the environment.
     """
     global _winograd
     if enabled is not None:
