@@ -1,17 +1,5 @@
 // Weight gradients: for every tap, the correlation of what the tap reads with what the window makes of it.
 
-// Sums of one part of the work, for all groups and phases: (tap, channel of a) x (channel of b, padded to whole vectors).
-inline long phase_sums(const Correlate& job, int pv, int ph, long padded) {
-    return job.vertical.phases[pv].tap_count * job.horizontal.phases[ph].tap_count * job.weight.inputs * padded;
-}
-
-inline long group_sums(const Correlate& job, long padded) {
-    long floats = 0;
-    for (int pv = 0; pv < job.vertical.count; ++pv)
-        for (int ph = 0; ph < job.horizontal.count; ++ph) floats += phase_sums(job, pv, ph, padded);
-    return floats;
-}
-
 // All taps of one phase over one staged band: sums += a (x) b.
 inline void correlate_phase(const Correlate& job, const Phase& pv, const Phase& ph, const Reach& vertical,
                             const Reach& horizontal, const float* a, long a_pitch, const float* b, long rows,
@@ -50,7 +38,7 @@ inline void add_values(const Weight& w, long group, long first, long count, long
 // Adds the sums of all parts, in their order, and writes them where the weight's gradient is to be, which is dense.
 inline void reduce(const Correlate& job, const float* sums, long parts, long part_floats, long padded) {
     const Weight& w = job.weight;
-    const long group_floats = group_sums(job, padded), vectors = padded / kLanes;
+    const long group_floats = floats_of(job.vertical, job.horizontal, w, padded), vectors = padded / kLanes;
     __builtin_memset(w.data, 0, w.groups * w.outputs * w.inputs * w.height * w.width * sizeof(float));
     const int threads = part_floats * parts < 32768 ? 1 : job.threads;
     // Vectors of outputs are written by one thread each: their rows of the weight are its own.
@@ -70,7 +58,7 @@ inline void reduce(const Correlate& job, const float* sums, long parts, long par
                             add_values(w, group, first, count, c, down, across, sum);
                         }
                     }
-                phase += phase_sums(job, pv, ph, padded);
+                phase += floats_of(vertical, horizontal, w, padded);
             }
     });
 }
@@ -104,7 +92,7 @@ inline void correlate_direct(const Correlate& job) {
 
     // Of each part: the sums, then the channels' sums of a and of b. What a part adds up, and in which order, depends on
     // the number of parts only, so that results repeat bit for bit.
-    const long weight_floats = group_sums(job, padded) * w.groups;
+    const long weight_floats = floats_of(job.vertical, job.horizontal, w, padded) * w.groups;
     const long part_floats = round_up(weight_floats + a_channels + b_channels, 16);
     const double taps = double(most_taps(job.vertical)) * most_taps(job.horizontal) + 1;
     const double staged_a = larger(double(extent(vertical, rows)) * columns * w.inputs,
@@ -143,7 +131,7 @@ inline void correlate_direct(const Correlate& job) {
                             correlate_phase(job, pv, ph, vertical, horizontal, a, columns * w.inputs, b, height, padded,
                                             phase_at, offsets, lengths);
                         }
-                        phase_at += phase_sums(job, p, q, padded);
+                        phase_at += floats_of(pv, ph, w, padded);
                     }
             }
         }

@@ -40,6 +40,22 @@ inline long band_rows(const Reach& vertical, long row_floats, long images, int t
     return divide_up(vertical.count, divide_up(vertical.count, rows));
 }
 
+inline long all_taps(const Axis& axis) {
+    long taps = 0;
+    for (int p = 0; p < axis.count; ++p) taps += axis.phases[p].tap_count;
+    return taps;
+}
+
+// Floats of one group's weights, or of the sums for their gradients: (tap, input channel) x (output channel, padded to whole
+// vectors), for one phase and for all.
+inline long floats_of(const Phase& pv, const Phase& ph, const Weight& w, long padded) {
+    return long(pv.tap_count) * ph.tap_count * w.inputs * padded;
+}
+
+inline long floats_of(const Axis& vertical, const Axis& horizontal, const Weight& w, long padded) {
+    return all_taps(vertical) * all_taps(horizontal) * w.inputs * padded;
+}
+
 // The weights in the order in which `tile` reads them: for every phase, for every block of output channels, for every tap
 // and input channel, the block's channels side by side; zeros after the last.
 struct Packing {
@@ -50,14 +66,9 @@ struct Packing {
     float* bias;
 
     long phase_floats(int pv, int ph) const {
-        return job.vertical.phases[pv].tap_count * job.horizontal.phases[ph].tap_count * job.weight.inputs * padded;
+        return floats_of(job.vertical.phases[pv], job.horizontal.phases[ph], job.weight, padded);
     }
-    long group_floats() const {
-        long floats = 0;
-        for (int pv = 0; pv < job.vertical.count; ++pv)
-            for (int ph = 0; ph < job.horizontal.count; ++ph) floats += phase_floats(pv, ph);
-        return floats;
-    }
+    long group_floats() const { return floats_of(job.vertical, job.horizontal, job.weight, padded); }
     long block_start(long block) const { return part_start(padded / kLanes, blocks, block) * kLanes; }
 };
 

@@ -9,12 +9,6 @@ inline bool suits_scatter(const Gather& job) {
     return job.vertical.phases[0].stride == 1 && job.horizontal.phases[0].stride == 1;
 }
 
-inline long all_taps(const Axis& axis) {
-    long taps = 0;
-    for (int p = 0; p < axis.count; ++p) taps += axis.phases[p].tap_count;
-    return taps;
-}
-
 // weights[block][input][the block's (phase, tap, output) columns]
 inline void pack_columns(const Gather& job, long padded, float* weights) {
     const Weight& w = job.weight;

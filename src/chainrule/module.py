@@ -114,14 +114,7 @@ def accumulate(parameter: Tensor, gradient: Tensor) -> None:
     Raises:
         ValueError: the gradient has another shape than the parameter, even one that broadcasts.
     """
-    if gradient.shape != parameter.shape:
-        raise ValueError(
-            f"a parameter of shape {tuple(parameter.shape)} can't have a gradient of shape "
-            f"{tuple(gradient.shape)}"
-        )
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    ops.accumulate(parameter.grad, gradient)
+    ops.accumulate(_gradient(parameter), gradient)
 
 
 class Module:
