@@ -110,7 +110,17 @@ def _write_tolerance(page: Page) -> Iterator[str]:
 
 
 STUDIES = (
-    system("david", SPEC, System("David, Nitu, Raileanu", 24.46, "david", "last")),
+    system(
+        "david",
+        SPEC,
+        System(
+            "David, Nitu, Raileanu",
+            24.46,
+            "david",
+            "last",
+            note=f"The report doesn't say the batch size; {SPEC.batch} is an assumption.",
+        ),
+    ),
     Study("david-pictures", "David, Nitu, Raileanu: epoch by epoch", _main, _write_pictures),
     Study(
         "david-network",

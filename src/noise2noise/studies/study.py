@@ -80,12 +80,14 @@ class System(NamedTuple):
         psnr: in dB, on the course's own validation images.
         weights: the file of its published weights, or None.
         keeps: whether the reported figure is of the "best" epoch or of the "last".
+        note: what of the recipe the report leaves open; a sentence, or nothing.
     """
 
     report: str
     psnr: float
     weights: str | None
     keeps: str
+    note: str = ""
 
 
 class Study(NamedTuple):
@@ -259,4 +261,4 @@ def decibels(result: Result | None, keeps: str = "last") -> str:
     """A run's validation PSNR for a table, `NONE` if there is none."""
     if result is None:
         return NONE
-    return f"{(result.best if keeps == 'best' else result.last).validation_psnr:.2f}"
+    return f"{result.kept(keeps).validation_psnr:.2f}"

@@ -12,7 +12,7 @@ from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr
 from noise2noise.studies.against_torch import VARIANTS, epoch_seconds
 from noise2noise.studies.figures import Panel, save_panels
-from noise2noise.studies.runs import Images, Spec, measure, unit
+from noise2noise.studies.runs import Images, Result, Spec, measure, unit
 from noise2noise.studies.study import NONE, Key, Lab, Page, Scale, Study, System, decibels, table
 
 PUBLISHED = "published"
@@ -35,15 +35,19 @@ def system(name: str, spec: Spec, facts: System) -> Study:
 
 def _write(page: Page) -> Iterator[str]:
     (spec,) = page.specs.values()
+    facts = page.study.system
+    assert facts is not None
     momentum = f" with momentum {spec.momentum:g}" if spec.momentum else ""
     yield (
         f"{_OPTIMIZERS[spec.optimizer]}{momentum}, learning rate {spec.lr:g}, batch {spec.batch}. "
-        f"{page.conditions()}"
+        f"{page.conditions()} {facts.note}".rstrip()
     )
     yield ""
     if not page.results:
         return
     result = page.results[()]
+    yield _beside_report(page, facts, result)
+    yield ""
     epochs = range(1, len(result.epochs) + 1)
 
     def lines(name: str) -> dict[str, tuple[list[float], list[float]]]:
@@ -61,6 +65,21 @@ def _write(page: Page) -> Iterator[str]:
         "counts as error; validation curves are against clean images."
     )
     yield ""
+
+
+def _published(lab: Lab) -> Any:
+    """What `measure_published` kept."""
+    return lab.measured(PUBLISHED) or {"noisy": None, "weights": {}}
+
+
+def _beside_report(page: Page, facts: System, result: Result) -> str:
+    """How the run's PSNR compares with the published weights', or else with the reported one."""
+    published = _published(page.lab)["weights"].get(page.study.name)
+    theirs = facts.psnr if published is None else published
+    whose = "the report gives for its own images" if published is None else "its weights have here"
+    ours = result.kept(facts.keeps).validation_psnr
+    difference = f"{ours - theirs:+.2f}"
+    return f"PSNR of the {facts.keeps} epoch: {ours:.2f} dB; {whose}: {theirs:.2f} ({difference})."
 
 
 def compare(
@@ -114,7 +133,7 @@ def measure_published(lab: Lab, studies: Iterable[Study], folder: Path | None) -
 def write_table(pages: Iterable[Page]) -> Iterator[str]:
     """The table of all systems, and what its columns are."""
     pages = [page for page in pages if page.study.system is not None]
-    published = pages[0].lab.measured(PUBLISHED) or {"noisy": None, "weights": {}}
+    published = _published(pages[0].lab)
     weights = published["weights"]
     head = ["system", "parameters", "reported", *(["published weights"] if weights else [])]
     head += ["ours", "ours, best epoch", "epochs", "s / epoch", "steps, ours", "steps, PyTorch"]

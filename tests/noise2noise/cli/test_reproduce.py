@@ -77,6 +77,14 @@ def test_all_of_it_quickly(run, done, inputs, published, tmp_path):
         "hilsberg-published",
     ]
     assert [name for name, psnr in rows if psnr == "-"] == ["zhao", "hilsberg"]
+    beside = re.findall(
+        r"^PSNR of the (\w+) epoch: ([\d.]+) dB; (\w+).*: ([\d.]+) \((.*)\)", page, re.M
+    )
+    assert [kept for kept, *_ in beside] == ["best", *6 * ["last"]]
+    assert [whose for _, _, whose, *_ in beside] == ["the", *4 * ["its"], "the", "its"]
+    for _, ours, _, theirs, difference in beside:
+        assert float(ours) - float(theirs) == pytest.approx(float(difference), abs=0.011)
+    assert "The report doesn't say the batch size; 16 is an assumption." in page
     assert str(tmp_path) not in page  # where things lie is nobody's business
     shown = figures(out / "reproduction.md")
     assert len(shown) >= 15
