@@ -21,7 +21,7 @@ from chainrule.layers import (
     TransposeConv2d,
     Upsampling,
 )
-from chainrule.losses import L1, MSE, MSELoss
+from chainrule.losses import L1, MSE, LogMSE, MSELoss
 from chainrule.module import Module, StateDictError, Tape, TapeError, accumulate, parameter
 from chainrule.ops.backends import backend, use_backend, winograd
 from chainrule.optimizers import SGD, Adam, AdamW, clip_gradients
@@ -43,6 +43,7 @@ __all__ = [
     "GradientError",
     "Identity",
     "LeakyReLU",
+    "LogMSE",
     "MSELoss",
     "MaxPool2d",
     "Module",

@@ -75,4 +75,48 @@ class L1(Loss):
     error_grad = staticmethod(ops.absolute_error_grad)
 
 
+class LogMSE(Loss):
+    """Mean (or sum) over images of the logarithm of their mean squared error.
+
+    L = 1/N sum_n log(m_n + floor), m_n = 1/M sum (prediction - target)^2 over the M elements of
+    image n; the first dimension counts images. dL/dprediction = 2 (prediction - target) /
+    (N M (m_n + floor)): docs/gradients.md#losses. It weighs images as their mean PSNR does, where
+    with MSE a few noisy images outweigh the many others; and since the noise of an image's target
+    is most of m_n, it trusts targets the more, the less noise they have.
+
+    Args:
+        reduction: "mean" over images, or "sum".
+        floor: what is added to each m_n, so that no image counts without limit; above 0, in the
+            units of the squared values.
+
+    Raises:
+        ValueError: another reduction, or a floor that is not above 0.
+    """
+
+    def __init__(self, reduction: str = "mean", floor: float = 1e-4) -> None:
+        super().__init__(reduction)
+        if not floor > 0:
+            raise ValueError(f"LogMSE: floor must be above 0, got {floor!r}")
+        self.floor = floor
+
+    def run(self, prediction: Tensor, target: Tensor, tape: Tape) -> Tensor:  # type: ignore[override]
+        ops.check_target("LogMSE", prediction, target)
+        if prediction.ndim == 0:
+            raise ValueError("LogMSE: expected images along the first dimension, got a scalar")
+        error = prediction - target
+        each = error.square().reshape(len(error), -1).mean(1) + self.floor
+        tape.push(self, error, each)
+        total = each.log().sum()
+        return total / len(each) if self.reduction == "mean" else total
+
+    def back(self, gradient: float | Tensor, tape: Tape) -> Tensor:  # type: ignore[override]
+        error, each = tape.take(self)
+        elements = error.numel() / (1 if self.reduction == "mean" else len(each))
+        scale = 2 * gradient / (elements * each)
+        return error * scale.reshape(-1, *[1] * (error.ndim - 1))
+
+    def arguments(self) -> str:
+        return f"{super().arguments()}, floor={self.floor:g}"
+
+
 MSELoss = MSE

@@ -55,6 +55,25 @@ def compact(channels: int = 3, width: int = 48, depth: int = 1, blocks: int = 1)
     )
 
 
+def fine(channels: int = 3, width: int = 32, depth: int = 2, blocks: int = 1) -> Module:
+    """As `compact`, but the first level works at full resolution, as DRUNet's does: slower, and
+    better where neighbouring pixels differ much, as in small images.
+
+    Args:
+        channels: of the image, 1 or 3.
+        width: channels of the first level.
+        depth: levels below the first.
+        blocks: residual blocks of two convolutions on each side of a level.
+    """
+    return Residual(
+        Sequential(
+            Conv2d(channels, width, 3, padding=1),
+            _level(width, depth, blocks),
+            _silent(Conv2d(width, channels, 3, padding=1)),
+        )
+    )
+
+
 def _level(width: int, depth: int, blocks: int) -> Module:
     before = [_block(width) for _ in range(blocks)]
     after = [_block(width) for _ in range(blocks)]
@@ -314,6 +333,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         # 3 pixels at level 0 and 2^i at level i.
         reach=lambda sizes: (8 * sizes["blocks"] + 1) * (2 ** (sizes["depth"] + 1) - 1) + 2,
     ),
+    "fine": Architecture(
+        fine,
+        _halved,
+        # As above with pixels half as large; the first and the last convolution reach 1 each.
+        reach=lambda sizes: (
+            4 * sizes["blocks"] * (2 ** (sizes["depth"] + 1) - 1) + 2 ** sizes["depth"] + 1
+        ),
+    ),
     "unet": Architecture(
         unet,
         multiple=_halved,
@@ -334,7 +361,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
 }
 
-_LEAST = {("compact", "depth"): 0, ("mery-skip", "depth"): 2}
+_LEAST = {("compact", "depth"): 0, ("fine", "depth"): 0, ("mery-skip", "depth"): 2}
 _MAY_BE_ZERO = {"leaky", "inner", "skip"}
 
 

@@ -42,6 +42,7 @@ from chainrule import (
     SGD,
     Adam,
     AdamW,
+    LogMSE,
     clip_gradients,
     cosine,
     fuse,
@@ -81,6 +82,9 @@ DRAW_SECONDS = 10
 """The curves are drawn at most so often, and when training ends or is stopped: drawing them takes
 longer than some epochs do."""
 
+LOSSES = {"mse": MSE, "log-mse": LogMSE, "l1": L1}
+"""By the names that TrainingConfig takes."""
+
 _OPTIMIZER = "optimizer/"
 
 # What a resumed run may have otherwise than before: where its data lie, how long and how fast.
@@ -101,7 +105,8 @@ class TrainingConfig(BaseModel):
         crop: side of the training crops, in pixels.
         architecture, sizes: see `noise2noise.architectures`; the size channels is taken from the
             images, and where it is given, photographs and generated pictures follow it.
-        loss: "mse" for noise that averages out, "l1" for text and impulses.
+        loss: "mse" for noise that averages out; "log-mse" too, where some images are much noisier
+            than others; "l1" for text and impulses.
         optimizer, learning_rate, momentum, schedule, clip_norm: as in `chainrule`; momentum is
             SGD's, clip_norm the largest gradient norm let through.
         epochs, batch_size, seed, workers: workers changes speed only.
@@ -121,7 +126,7 @@ class TrainingConfig(BaseModel):
     crop: int = Field(64, ge=8)
     architecture: str = "compact"
     sizes: dict[str, int] = {}
-    loss: Literal["mse", "l1"] = "mse"
+    loss: Literal["mse", "log-mse", "l1"] = "mse"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -274,7 +279,7 @@ class Trainer:
         self.model = fuse(architectures.build(config.architecture, **self.sizes))
         if config.start_from is not None:
             architectures.copy_weights(Denoiser.load(config.start_from).model, self.model)
-        self.loss = MSE() if config.loss == "mse" else L1()
+        self.loss = LOSSES[config.loss]()
         self.optimizer = _optimizer(config, self.model.parameters())
         self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
         self.schedule = _schedule(config, self.steps_per_epoch * config.epochs)

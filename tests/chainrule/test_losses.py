@@ -1,11 +1,13 @@
 """Losses against central differences and against PyTorch."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule import L1, MSE, Module, MSELoss, gradcheck
+from chainrule import L1, MSE, LogMSE, Module, MSELoss, gradcheck
 
 TWINS = [(MSE, torch.nn.MSELoss), (L1, torch.nn.L1Loss)]
 REDUCTIONS = ["mean", "sum"]
@@ -37,7 +39,59 @@ def test_equals_its_twin(
     assert_near(ours.backward(gradient), source.grad)
 
 
-@pytest.mark.parametrize("loss", [MSE, L1])
+@settings(max_examples=80)
+@given(
+    st.sampled_from(REDUCTIONS),
+    st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    st.sampled_from([torch.float64, torch.float32]),
+    st.sampled_from([1e-4, 0.3]),
+    st.sampled_from([1, 0.5, -3]),
+    st.integers(0, 2**32),
+)
+def test_log_mse_equals_autograd(assert_near, reduction, shape, dtype, floor, gradient, seed):
+    torch.manual_seed(seed)
+    prediction, target = torch.randn(2, *shape, dtype=dtype)
+    source = prediction.clone().requires_grad_()
+    each = torch.stack([(a - b).square().mean() for a, b in zip(source, target, strict=True)])
+    logarithms = (each + floor).log()
+    expected = logarithms.mean() if reduction == "mean" else logarithms.sum()
+    expected.backward(torch.tensor(gradient, dtype=dtype))
+
+    loss = LogMSE(reduction, floor)
+    assert_near(loss.forward(prediction, target), expected)
+    assert_near(loss.backward(gradient), source.grad)
+
+
+def test_log_mse_weighs_images_by_their_error():
+    target = torch.zeros(2, 3, 4, 4)
+    prediction = torch.stack([torch.full((3, 4, 4), 0.1), torch.full((3, 4, 4), 0.01)])
+    loss = LogMSE(floor=1e-12)
+    loss.forward(prediction, target)
+    gradient = loss.backward()
+    assert gradient is not None
+    one, other = gradient.flatten(1).norm(dim=1)
+    assert float(other / one) == pytest.approx(10)  # and 0.1 with MSE
+
+
+def test_log_mse_is_finite_for_an_image_without_error():
+    loss = LogMSE()
+    image = torch.rand(2, 3, 4, 4)
+    assert float(loss.forward(image, image)) == pytest.approx(math.log(1e-4))
+    assert torch.equal(loss.backward(), torch.zeros(2, 3, 4, 4))
+
+
+def test_what_log_mse_refuses():
+    for floor in (0, -1e-4, math.nan):
+        with pytest.raises(ValueError, match="LogMSE: floor must be above 0, got"):
+            LogMSE(floor=floor)
+    with pytest.raises(ValueError, match="LogMSE: expected images along the first dimension"):
+        LogMSE()(torch.tensor(1.0), torch.tensor(2.0))
+    with pytest.raises(ValueError, match=r"LogMSE: prediction .* must have the same shape"):
+        LogMSE()(torch.zeros(2, 3), torch.zeros(2, 1))
+    assert repr(LogMSE("sum")) == "LogMSE(reduction='sum', floor=0.0001)"
+
+
+@pytest.mark.parametrize("loss", [MSE, L1, LogMSE])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 2, 3)])
 def test_passes_gradcheck(smooth_input, loss, reduction, shape):
@@ -45,7 +99,7 @@ def test_passes_gradcheck(smooth_input, loss, reduction, shape):
     gradcheck(loss(reduction), prediction + 0.02, target)
 
 
-@pytest.mark.parametrize("loss", [MSE(), L1()])
+@pytest.mark.parametrize("loss", [MSE(), L1(), LogMSE()])
 def test_the_default_gradient_is_one_and_a_scalar_tensor_will_do(loss):
     prediction, target = torch.randn(2, 3), torch.randn(2, 3)
     passes = [loss.pullback(prediction, target)[1] for _ in range(2)]

@@ -17,6 +17,7 @@ from chainrule import (
     Conv2d,
     ConvTranspose2d,
     LeakyReLU,
+    LogMSE,
     MaxPool2d,
     Module,
     NearestUpsampling,
@@ -179,7 +180,7 @@ def test_input_and_weights_must_have_one_dtype(module, other):
     )
 
 
-@pytest.mark.parametrize("loss", [MSE(), L1()])
+@pytest.mark.parametrize("loss", [MSE(), L1(), LogMSE()])
 def test_prediction_and_target_must_have_one_float_dtype(loss):
     with pytest.raises(TypeError, match=r"the target torch\.float64; convert one of them"):
         loss.forward(torch.zeros(3), torch.zeros(3).double())

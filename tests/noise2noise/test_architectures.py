@@ -15,6 +15,9 @@ SMALL = [
     ("compact", {"width": 3}),
     ("compact", {"width": 2, "depth": 0, "blocks": 2}),
     ("compact", {"width": 2, "depth": 2}),
+    ("fine", {"width": 3, "depth": 1}),
+    ("fine", {"width": 2, "depth": 0, "blocks": 2}),
+    ("fine", {"width": 2}),
     ("unet", {"width": 3, "depth": 1}),
     ("unet", {"width": 2, "depth": 3}),
     ("zhao", {"width": 4}),
@@ -137,7 +140,11 @@ def test_the_same_seed_makes_the_same_network():
     ("name", "sizes", "words"),
     [
         ("compcat", {}, "there is no architecture 'compcat'; did you mean compact[?]"),
-        ("?", {}, "no architecture '[?]'; choose one of compact, unet, zhao, david, coldenhoff"),
+        (
+            "?",
+            {},
+            "no architecture '[?]'; choose one of compact, fine, unet, zhao, david",
+        ),
         ("compact", {"widht": 3}, "compact has no size 'widht'; did you mean width[?]"),
         ("zhao", {"kernel": 3}, "no size 'kernel'; choose one of channels, width, depth, leaky"),
         ("zhao", {"leaky": -1}, "zhao: leaky must be a whole number of at least 0, got -1"),

@@ -171,6 +171,7 @@ def test_a_stopped_run_ends_as_if_never_stopped(folders, tmp_path, undisturbed, 
     [
         {"optimizer": "sgd", "schedule": "ramp-down", "clip_norm": 0.01},
         {"optimizer": "adamw", "schedule": "constant", "loss": "l1"},
+        {"loss": "log-mse"},
     ],
 )
 def test_every_optimizer_and_schedule_resumes(folders, tmp_path, options):

@@ -491,13 +491,13 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: shapes, dtypes or devices differ.
     """
-    _check_target("MSE", prediction, target)
+    check_target("MSE", prediction, target)
     return on(prediction).squared_error(prediction, target)
 
 
 def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor = 1.0) -> Tensor:
     """scale times dL/dprediction of `squared_error`, which is 2 (prediction - target)."""
-    _check_target("MSE", prediction, target)
+    check_target("MSE", prediction, target)
     return on(prediction).squared_error_grad(prediction, target, scale)
 
 
@@ -507,13 +507,13 @@ def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: shapes, dtypes or devices differ.
     """
-    _check_target("L1", prediction, target)
+    check_target("L1", prediction, target)
     return on(prediction).absolute_error(prediction, target)
 
 
 def absolute_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor = 1.0) -> Tensor:
     """scale times dL/dprediction of `absolute_error`, which is sign(prediction - target)."""
-    _check_target("L1", prediction, target)
+    check_target("L1", prediction, target)
     return on(prediction).absolute_error_grad(prediction, target, scale)
 
 
@@ -724,7 +724,8 @@ def _check_batch_norm(x: Tensor, channels: int) -> None:
         )
 
 
-def _check_target(name: str, prediction: Tensor, target: Tensor) -> None:
+def check_target(name: str, prediction: Tensor, target: Tensor) -> None:
+    """Raise TypeError or ValueError unless a loss can compare the two; `name` is the loss's."""
     _check_float(name, "prediction", prediction)
     _check_float(name, "target", target)
     if prediction.shape != target.shape:

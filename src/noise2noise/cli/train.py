@@ -70,7 +70,11 @@ def train(
         typer.Option(help="A size of the architecture, such as width=64; may be repeated."),
     ] = None,
     loss: Annotated[
-        str, typer.Option(help="mse, or l1 for noise such as text and impulses.")
+        str,
+        typer.Option(
+            help="mse; log-mse where some images are much noisier than others; l1 for noise such "
+            "as text and impulses."
+        ),
     ] = _DEFAULTS.loss,
     optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd.")] = _DEFAULTS.optimizer,
     learning_rate: Annotated[
