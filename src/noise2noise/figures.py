@@ -59,7 +59,7 @@ def save_curves(
     left, right = figure.subplots(1, 2)
     _draw_curve(left, epoch, loss, "training loss", _BLUE)
     positive = loss[loss > 0]
-    if positive.size and positive.max() >= 10 * positive.min():
+    if positive.size and (loss >= 0).all() and positive.max() >= 10 * positive.min():
         left.set_yscale("log")
         left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -19,7 +19,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from chainrule import cosine, serialization, summary
+from chainrule import L1, MSE, LogMSE, cosine, serialization, summary
 from chainrule.serialization import load_tensors, replacing, save_tensors
 from noise2noise import architectures, figures, training
 from noise2noise.denoiser import Denoiser
@@ -185,6 +185,14 @@ def test_every_optimizer_and_schedule_resumes(folders, tmp_path, options):
     resumed.resume()
     resumed.fit()
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("name", "loss"), [("mse", MSE), ("log-mse", LogMSE), ("l1", L1)])
+def test_the_loss_is_the_one_asked_for(folders, tmp_path, name, loss):
+    trainer = trainer_of(tiny(folders, loss=name, epochs=1), tmp_path)
+    assert type(trainer.loss) is loss
+    trainer.fit()
+    assert (trainer.position.history[0].training_loss < 0) == (name == "log-mse")
 
 
 def test_ctrl_c_on_the_command_line(folders, tmp_path):
@@ -705,7 +713,7 @@ def test_a_folder_that_can_not_be_made_is_told_before_training(folders, tmp_path
         ({"workers": 0}, "^workers: "),
         ({"seed": -1}, "^seed: "),
         ({"crop": 7}, "^crop: .*greater than or equal to 8, got 7"),
-        ({"loss": "l2"}, "^loss: input should be 'mse' or 'l1', got 'l2'"),
+        ({"loss": "l2"}, "^loss: input should be 'mse', 'log-mse' or 'l1', got 'l2'"),
         ({"optimizer": "lion"}, "^optimizer: .*'adam', 'adamw' or 'sgd', got 'lion'"),
         ({"sizes": {"width": "wide"}}, "^sizes.width: .*integer.*got 'wide'"),
     ],
