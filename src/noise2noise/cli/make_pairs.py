@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import PIL.Image
 import torch
 import typer
 
@@ -14,6 +13,7 @@ from noise2noise.corruptions import Corruption, parse
 from noise2noise.errors import UserError
 from noise2noise.evaluation import read_unit
 from noise2noise.images import Image, from_unit, list_images, refuse_existing, write_image
+from noise2noise.squares import averaged, centre, read_photograph
 
 PAIR_FILES = (".pkl", ".pth", ".pt")
 """Endings of a file of two tensors."""
@@ -125,19 +125,9 @@ def _draw_tensors(
     squares: dict[Path, np.ndarray] = {}
     for index, path in track(jobs, "Making pairs", len(jobs)):
         if path not in squares:
-            squares[path] = _square(path, size * noise.scale)
+            photograph = read_photograph(path, least=size * noise.scale)
+            squares[path] = averaged(photograph, centre(photograph), size * noise.scale)
         clean = np.float32(squares[path]) / 255
         pair = noise.pair(clean, np.random.default_rng((seed, index)))
         sides[:, index] = np.rint(np.clip(np.stack(pair), 0, 1) * 255)
     return tuple(torch.from_numpy(side) for side in sides)
-
-
-def _square(path: Path, side: int) -> np.ndarray:
-    """The centre square of a photograph, averaged over areas to uint8 (3, side, side)."""
-    pixels = from_unit(read_unit(path, least=side), np.uint8)
-    height, width = pixels.shape[:2]
-    short = min(height, width)
-    top, left = (height - short) // 2, (width - short) // 2
-    square = PIL.Image.fromarray(pixels[top : top + short, left : left + short]).convert("RGB")
-    small = square.resize((side, side), PIL.Image.Resampling.BOX)
-    return np.asarray(small).transpose(2, 0, 1)

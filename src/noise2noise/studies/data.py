@@ -23,8 +23,8 @@ from chainrule.serialization import replacing
 from noise2noise.corruptions import parse
 from noise2noise.data import Track, load_pair_file
 from noise2noise.errors import UserError
-from noise2noise.evaluation import read_unit
-from noise2noise.images import SUFFIXES, from_unit, list_images
+from noise2noise.images import SUFFIXES, list_images
+from noise2noise.squares import averaged, centre, read_photograph
 from noise2noise.studies.runs import Images
 
 SIDE = 32
@@ -121,7 +121,7 @@ def make_pairs(
     sides = np.empty((2, count, 3, SIDE, SIDE), np.uint8)
     used = paths[:count]
     for place, path in enumerate(track(used, "Making pairs", len(used))):
-        photograph = PIL.Image.fromarray(_pixels(path))
+        photograph = read_photograph(path, _LEAST)
         for index in range(place, count, len(paths)):
             rng = np.random.default_rng((seed, index))
             square = _square(photograph, rng if index >= len(paths) else None)
@@ -130,25 +130,15 @@ def make_pairs(
     return torch.from_numpy(sides[0]), torch.from_numpy(sides[1])
 
 
-def _pixels(path: Path) -> np.ndarray:
-    pixels = from_unit(read_unit(path, least=_LEAST), np.uint8)
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
-
-
 def _square(photo: PIL.Image.Image, rng: np.random.Generator | None) -> np.ndarray:
     """A square of the photograph as uint8 (3, 192, 192): the centre one, or a random one."""
-    short = min(photo.size)
     if rng is None:
-        length = short
-        left, top = ((size - short) // 2 for size in photo.size)
-    else:
-        length = int(rng.integers(max(_LEAST, round(_SMALLEST_SHARE * short)), short + 1))
-        left, top = (int(rng.integers(size - length + 1)) for size in photo.size)
-    box = (left, top, left + length, top + length)
-    square = np.asarray(photo.resize((_LEAST, _LEAST), PIL.Image.Resampling.BOX, box=box))
-    if rng is not None and rng.integers(2):
-        square = square[:, ::-1]
-    return square.transpose(2, 0, 1)
+        return averaged(photo, centre(photo), _LEAST)
+    short = min(photo.size)
+    length = int(rng.integers(max(_LEAST, round(_SMALLEST_SHARE * short)), short + 1))
+    left, top = (int(rng.integers(size - length + 1)) for size in photo.size)
+    square = averaged(photo, (left, top, left + length, top + length), _LEAST)
+    return square[..., ::-1] if rng.integers(2) else square
 
 
 def _photographs(folder: Path) -> list[Path]:
