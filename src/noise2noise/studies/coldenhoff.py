@@ -83,7 +83,7 @@ def _spread(time: dict[str, float]) -> str:
 
 
 STUDIES = (
-    system("coldenhoff", SPEC, System("Coldenhoff, Sun", 23.74, "coldenhoff", "last")),
+    system("coldenhoff", SPEC, System("Coldenhoff, Sun", 23.74, "coldenhoff")),
     Study("coldenhoff-optimizers", "Coldenhoff, Sun: three optimizers", _runs, _write_optimizers),
     Study(
         "coldenhoff-times",

@@ -117,7 +117,6 @@ STUDIES = (
             "David, Nitu, Raileanu",
             24.46,
             "david",
-            "last",
             note=f"The report doesn't say the batch size; {SPEC.batch} is an assumption.",
         ),
     ),

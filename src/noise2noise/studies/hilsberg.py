@@ -12,11 +12,11 @@ STUDIES = (
     system(
         "hilsberg",
         recipe("hilsberg", "sgd", lr=2.0, batch=50, epochs=20),
-        System(f"{_REPORT}, table 1", 24.07, None, "last"),
+        System(f"{_REPORT}, table 1", 24.07, None),
     ),
     system(
         "hilsberg-published",
         recipe("hilsberg-published", "sgd", lr=2.0, batch=50, epochs=20),
-        System(f"{_REPORT}, network of the published weights", 24.07, "hilsberg", "last"),
+        System(f"{_REPORT}, network of the published weights", 24.07, "hilsberg"),
     ),
 )

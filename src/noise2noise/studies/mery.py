@@ -198,8 +198,8 @@ def _grid(page: Page, across: str) -> Iterator[str]:
 
 
 SYSTEMS = (
-    system("mery", SECOND, System("Mery, mini-project 2", 23.42, "mery", "last")),
-    system("mery-skip", SKIP, System("Mery, mini-project 1", 25.32, "mery_skip", "last")),
+    system("mery", SECOND, System("Mery, mini-project 2", 23.42, "mery")),
+    system("mery-skip", SKIP, System("Mery, mini-project 1", 25.32, "mery_skip")),
 )
 STUDIES = (
     *SYSTEMS,

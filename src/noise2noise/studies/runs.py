@@ -159,10 +159,6 @@ class Result:
     def last(self) -> Epoch:
         return self.epochs[-1]
 
-    def kept(self, which: str) -> Epoch:
-        """The "best" epoch or the "last"."""
-        return self.best if which == "best" else self.last
-
     def curve(self, name: str) -> list[float]:
         """One attribute of every epoch."""
         return [getattr(each, name) for each in self.epochs]

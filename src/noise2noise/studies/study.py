@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from chainrule.serialization import replacing
 from noise2noise.benchmark.machine import this_machine
@@ -79,14 +79,12 @@ class System(NamedTuple):
         report: its authors.
         psnr: in dB, on the course's own validation images.
         weights: the file of its published weights, or None.
-        keeps: whether the reported figure is of the "best" epoch or of the "last".
         note: what of the recipe the report leaves open; a sentence, or nothing.
     """
 
     report: str
     psnr: float
     weights: str | None
-    keeps: str
     note: str = ""
 
 
@@ -240,7 +238,8 @@ class Page:
         pairs = _span(spec.pairs for spec in self.specs.values())
         epochs = _span(spec.epochs for spec in self.specs.values())
         seeds = _span(spec.seed for spec in self.specs.values())
-        return f"Trained on {pairs} pairs, {epochs} epochs, seed {seeds}."
+        unit = "epoch" if epochs == "1" else "epochs"
+        return f"Trained on {pairs} pairs, {epochs} {unit}, seed {seeds}."
 
 
 def _span(values: Iterable[int]) -> str:
@@ -257,8 +256,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     yield ""
 
 
-def decibels(result: Result | None, keeps: str = "last") -> str:
+def decibels(result: Result | None, epoch: Literal["best", "last"] = "last") -> str:
     """A run's validation PSNR for a table, `NONE` if there is none."""
     if result is None:
         return NONE
-    return f"{result.kept(keeps).validation_psnr:.2f}"
+    return f"{(result.best if epoch == 'best' else result.last).validation_psnr:.2f}"

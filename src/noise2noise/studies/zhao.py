@@ -90,7 +90,7 @@ def _write_longer(page: Page) -> Iterator[str]:
 
 
 STUDIES = (
-    system("zhao", SPEC, System("Zhao, Gao, Sun", REPORTED, None, "best")),
+    system("zhao", SPEC, System("Zhao, Gao, Sun", REPORTED, None)),
     Study("zhao-longer", "Zhao, Gao, Sun: more epochs", _longer, _write_longer),
     Study(
         "zhao-activations",
