@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,37 @@ def _beside_report(page: Page, facts: System, result: Result) -> str:
         f"Best epoch, {best.epoch}: {best.validation_psnr:.2f} dB; {whose} {theirs:.2f} "
         f"({best.validation_psnr - theirs:+.2f}). Last epoch: {last:.2f} ({last - theirs:+.2f})."
     )
+
+
+def longer(name: str, report: str, spec: Spec, epochs: int, wanted: float, text: str) -> Study:
+    """The study of a main run that goes on beyond the report's epochs.
+
+    Arguments:
+        name: of the study.
+        report: its authors.
+        spec: of the main run.
+        epochs: in all.
+        wanted: the PSNR to reach, in dB.
+        text: what the report says, in a sentence or two.
+    """
+
+    def runs(scale: Scale) -> dict[Key, Spec]:
+        return {(): scale.part(replace(spec, epochs=epochs))}
+
+    def write(page: Page) -> Iterator[str]:
+        yield f"{text} Here the same run goes on. {page.conditions()}"
+        yield ""
+        if not page.results:
+            return
+        result = page.results[()]
+        reached = [each.epoch for each in result.epochs if each.validation_psnr >= wanted]
+        when = f"first after epoch {reached[0]}" if reached else "not reached"
+        best = result.best
+        yield f"{wanted:.2f} dB: {when}. Best epoch: {best.epoch}, {best.validation_psnr:.2f} dB."
+        yield ""
+        yield from compare(page, "Loss and PSNR in a longer run", lambda key: "")
+
+    return Study(name, f"{report}: more epochs", runs, write)
 
 
 def compare(
