@@ -65,7 +65,7 @@ def speed(
     The networks of the five reports and the U-Net, as chainrule runs them, with its reference
     backend, and in torch.nn: as it comes, with channels-last memory, and compiled by torch.compile
     (which needs a C++ compiler). All take turns in one process. Then a photograph of up to 24
-    megapixels. Some minutes in all; nothing else should be running.
+    megapixels. Some minutes for each network; nothing else should be running.
     """
     if as_markdown and as_json:
         raise UserError("give either --markdown or --json: there is one result to print")

@@ -53,7 +53,10 @@ def reproduce(
     ] = None,
     published: Annotated[
         Path | None,
-        typer.Option(help="A folder of the reports' published weights, to compare with."),
+        typer.Option(
+            help="A folder of the reports' published weights, to compare with: coldenhoff, "
+            "david, hilsberg, mery and mery_skip .safetensors, with our networks' names."
+        ),
     ] = None,
     output: Annotated[
         Path | None,

@@ -41,7 +41,7 @@ def _write_optimizers(page: Page) -> Iterator[str]:
             for key in page.specs
         ],
     )
-    yield from compare(page, "PSNR per epoch of the three optimizers")
+    yield from compare(page, "Training loss and PSNR per epoch of the three optimizers")
 
 
 def _time(scale: Scale, images: Images) -> Any:
@@ -53,8 +53,7 @@ def _time(scale: Scale, images: Images) -> Any:
 
 def _write_times(page: Page) -> Iterator[str]:
     if page.measured is None:
-        yield f"*Not run yet: `noise2noise reproduce {page.study.name}` does.*"
-        yield ""
+        yield from page.not_measured()
         return
     pairs = page.scale.pairs
     yield (

@@ -63,8 +63,8 @@ def prepare(
         for name, value in wanted.items():
             if value is not None and value != stored[name]:
                 raise UserError(
-                    f"the results in {folder} were begun with another {name} than this "
-                    f"({stored[name]}, now {value}); choose another --output"
+                    f"{folder} holds results of other data ({name}: {stored[name]} then, "
+                    f"{value} now); choose another --output"
                 )
         return
     if photos is None or validation is None:

@@ -44,7 +44,8 @@ def _draw_pictures(page: Page, spec: Spec, path: Any) -> None:
         side[:: max(1, len(side) // PICTURES)][:PICTURES]
         for side in (page.lab.images.noisy, page.lab.images.clean)
     )
-    epochs = [epoch for epoch in spec.snapshots if epoch <= spec.epochs]
+    reached = len(page.results[()].epochs)  # fewer than asked for where the run diverged
+    epochs = [epoch for epoch in spec.snapshots if epoch <= reached]
     predictions = []
     for epoch in epochs:
         model = architectures.build(spec.architecture, **dict(spec.sizes))
@@ -68,8 +69,8 @@ def _draw_pictures(page: Page, spec: Spec, path: Any) -> None:
 
 def _write_network(page: Page) -> Iterator[str]:
     yield (
-        "The report's figure 1. Each block is an image, as tall as it is high in pixels and as "
-        "deep as it has channels; below it the channels and the size."
+        "The report's figure 1. Each block is an image: its height stands for the height in "
+        "pixels, its depth for the number of channels; both are written below it."
     )
     yield ""
     model = new_network(SPEC)
@@ -92,8 +93,7 @@ def _write_tolerance(page: Page) -> Iterator[str]:
     )
     yield ""
     if page.measured is None:
-        yield f"*Not run yet: `noise2noise reproduce {page.study.name}` does.*"
-        yield ""
+        yield from page.not_measured()
         return
     yield from table(
         ("what", "largest difference", "largest value", "within the tolerance"),

@@ -61,7 +61,8 @@ def _lines(lab: Lab, pages: dict[str, Page]) -> Iterator[str]:
     facts = data.describe(lab.folder)
     yield (
         "Every network of the five reports, trained by its own recipe on noisy pairs alone: "
-        f"{facts['pairs']:,} pairs of 32 x 32 pixels with the noise `subpixel:6`, made of "
+        f"{facts['pairs']:,} pairs of 32 x 32 pixels with the noise `subpixel:6` (each "
+        "pixel is one of the 6 x 6 that it covers, drawn at random), made of "
         f"{facts['photographs'].partition(',')[0]} (seed {facts['seed']}); validated on "
         f"{len(lab.images.noisy)} images. The first pair of each photograph shows its centre "
         "square, the others random squares, half of them mirrored."

@@ -227,11 +227,18 @@ class Page:
             yield ""
         left = len(self.specs) - len(self.finished)
         if left:
-            yield (
-                f"*Not run yet: {left} of {len(self.specs)} runs; "
-                f"`noise2noise reproduce {self.study.name}` does.*"
-            )
+            yield f"*Not run yet: {left} of {len(self.specs)} runs. {self._how}*"
             yield ""
+
+    def not_measured(self) -> Iterator[str]:
+        """The line in the place of a table of what wasn't measured yet."""
+        yield f"*Not measured yet. {self._how}*"
+        yield ""
+
+    @property
+    def _how(self) -> str:
+        quick = " --quick" if self.scale.quick else ""
+        return f"To do it: `noise2noise reproduce {self.study.name}{quick}`."
 
     def conditions(self) -> str:
         """One sentence: how many pairs and epochs the runs had."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -53,8 +54,8 @@ def _write(page: Page) -> Iterator[str]:
 
     def lines(name: str) -> dict[str, tuple[list[float], list[float]]]:
         return {
-            kind: ([*map(float, epochs)], result.curve(f"{key}_{name}"))
-            for kind, key in (("training", "training"), ("validation", "validation"))
+            kind: ([*map(float, epochs)], result.curve(f"{kind}_{name}"))
+            for kind in ("training", "validation")
         }
 
     panels = [Panel("epoch", "MSE", lines("mse")), Panel("epoch", "PSNR (dB)", lines("psnr"))]
@@ -88,7 +89,7 @@ def _beside_report(page: Page, facts: System, result: Result) -> str:
 
 
 def longer(name: str, report: str, spec: Spec, epochs: int, wanted: float, text: str) -> Study:
-    """The study of a main run that goes on beyond the report's epochs.
+    """The study of a main run's recipe with more epochs than the report took.
 
     Arguments:
         name: of the study.
@@ -103,7 +104,7 @@ def longer(name: str, report: str, spec: Spec, epochs: int, wanted: float, text:
         return {(): scale.part(replace(spec, epochs=epochs))}
 
     def write(page: Page) -> Iterator[str]:
-        yield f"{text} Here the same run goes on. {page.conditions()}"
+        yield f"{text} Here the same recipe goes on for longer. {page.conditions()}"
         yield ""
         if not page.results:
             return
@@ -184,11 +185,12 @@ def write_table(pages: Iterable[Page]) -> Iterator[str]:
     if published["noisy"] is not None:
         yield f"The noisy validation images themselves have {published['noisy']:.2f} dB."
         yield ""
+    here = "*published weights* and *ours* are" if weights else "*ours* is"
     yield (
-        "PSNR in dB, the mean over the validation images. *Reported*: on the course's own "
-        "validation images, which can't be had; *published weights* and *ours* are measured on "
-        "the same images as each other. As the reports did, ours keeps the epoch with the "
-        "best validation PSNR; the last one is beside it. *s / epoch* is the median "
+        "PSNR in dB, the mean over the validation images. *Reported* is on the course's own "
+        f"validation images, which can't be had; {here} on those given here. As the reports did, "
+        "ours keeps the epoch with the best validation PSNR; the last one stands beside it. "
+        "*s / epoch* is the median "
         "over the run's epochs. The last two columns are seconds an epoch as well, but of single "
         "training steps on one batch, ours and those of the twin in `torch.nn`, taken in turn "
         "right after the run and scaled to an epoch; of PyTorch's memory layouts (contiguous, "
@@ -206,7 +208,7 @@ def _row(page: Page, weights: Mapping[str, float]) -> list[str]:
         row.append(f"{weights[study.name]:.2f}" if study.name in weights else NONE)
     row += [f"**{decibels(result, 'best')}**", decibels(result)]
     row.append(str(len(result.epochs)) if result else NONE)
-    row.append(seconds(_median(result.curve("seconds"))) if result else NONE)
+    row.append(seconds(statistics.median(result.curve("seconds"))) if result else NONE)
     times = page.measured
     row.append(seconds(times["ours"]["median"]) if times else NONE)
     row.append(seconds(min(times[name]["median"] for name in VARIANTS)) if times else NONE)
@@ -216,7 +218,3 @@ def _row(page: Page, weights: Mapping[str, float]) -> list[str]:
 def seconds(value: float) -> str:
     """Two or three digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]

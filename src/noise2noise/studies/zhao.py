@@ -33,7 +33,7 @@ def _write_activations(page: Page) -> Iterator[str]:
         ("activation", "reported", "ours"),
         [(key[0], reported[key], decibels(page.results.get(key), "best")) for key in page.specs],
     )
-    yield from compare(page, "PSNR with ReLU and with leaky ReLU")
+    yield from compare(page, "Training loss and PSNR with ReLU and with leaky ReLU")
 
 
 def _initializations(scale: Scale) -> dict[Key, Spec]:
@@ -60,7 +60,7 @@ def _write_initializations(page: Page) -> Iterator[str]:
             for result in [page.results.get(key)]
         ],
     )
-    yield from compare(page, "PSNR of the three initialisations")
+    yield from compare(page, "Training loss and PSNR of the three initialisations")
 
 
 STUDIES = (
@@ -71,7 +71,7 @@ STUDIES = (
         SPEC,
         75,
         REPORTED,
-        'The report trained for "about 50 epochs" in several sessions, each of which began with '
+        'The report trained for "about 50 epochs" in several stretches, each of which began with '
         "the best weights of the one before, and has 24.20 dB on its own images.",
     ),
     Study(

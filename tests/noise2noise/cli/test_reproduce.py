@@ -101,8 +101,8 @@ def test_the_page_is_written_from_whatever_is_there(run, done, inputs, tmp_path)
     page = (out / "reproduction.md").read_text()
     assert "| coldenhoff | 17,987 | 23.74 | **" in page  # and no column of published weights
     assert "| zhao | - | 24.20 | **-** |" in page
-    assert "*Not run yet: 1 of 1 runs; `noise2noise reproduce zhao` does.*" in page
-    assert "*Not run yet: `noise2noise reproduce david-tolerance` does.*" in page
+    assert "*Not run yet: 1 of 1 runs. To do it: `noise2noise reproduce zhao --quick`.*" in page
+    assert "*Not measured yet. To do it: `noise2noise reproduce david-tolerance --quick`.*" in page
     assert "noise2noise reproduce coldenhoff --photos photos --val val.pkl --threads 1" in page
     (out / "reproduction.md").unlink()
     assert done("reproduce", "report", "--quick", "--output", out).strip().endswith("tion.md")
@@ -158,7 +158,9 @@ def test_what_can_t_be_done_is_said(refused, run, inputs, tmp_path):
 def test_a_quick_run_and_a_full_one_don_t_mix(done, refused, inputs, tmp_path):
     out = ["--output", tmp_path / "out"]
     done("reproduce", "david-network", *inputs, "--quick", *out)
-    assert "begun with another pairs than this" in refused("reproduce", "david-network", *out)
+    assert "holds results of other data (pairs: 32 then, 50000 now)" in refused(
+        "reproduce", "david-network", *out
+    )
 
 
 def test_help_shows_examples(done, monkeypatch):

@@ -88,15 +88,15 @@ def test_it_is_made_once(photos, val, tmp_path):
 def test_other_data_in_the_same_folder_are_refused(photos, val, tmp_path):
     folder = tmp_path / "out"
     prepared(folder, photos, val)
-    with pytest.raises(UserError, match=r"begun with another seed than this .0, now 1.; choose"):
+    with pytest.raises(UserError, match=r"other data \(seed: 0 then, 1 now\); choose"):
         prepared(folder, photos, val, seed=1)
-    with pytest.raises(UserError, match="begun with another pairs than this"):
+    with pytest.raises(UserError, match=r"other data \(pairs: "):
         prepared(folder, None, None, count=7)
     (photos / "a.png").rename(photos / "z.png")
-    with pytest.raises(UserError, match="begun with another photographs than this"):
+    with pytest.raises(UserError, match=r"other data \(photographs: "):
         prepared(folder, photos, val)
     torch.save(tuple(torch.randint(0, 256, (2, 4, 3, 32, 32), dtype=torch.uint8)), val)
-    with pytest.raises(UserError, match="begun with another validation than this"):
+    with pytest.raises(UserError, match=r"other data \(validation: "):
         prepared(folder, None, val)
 
 
