@@ -56,7 +56,7 @@ lint: $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks ee559 -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PyTorch comes first and alone, so that nothing else has a say in which build of it is taken.
 $(INSTALLED): pyproject.toml constraints.txt $(wildcard native/*)

@@ -94,8 +94,9 @@ class CourseModel:
                 "the other"
             )
         _check_epochs(num_epochs)
-        # The side of the target is kept whatever it is: a clean one works as well.
-        pairs = TensorPairs(train_input, train_target, self._crop(train_input), True)
+        crop = self._crop(train_input)
+        # Input and target never change places, so that a clean target works as well.
+        pairs = TensorPairs(train_input, train_target, crop, target_is_clean=True)
         total = steps_per_epoch(pairs, self.batch_size) * num_epochs
         rates = iter(map(cosine(self.learning_rate, max(total, 1)), range(total)))
         network = fuse(self.network.train())

@@ -40,8 +40,6 @@ def export(model: str | Path, destination: str | Path, overwrite: bool = False) 
     content = {
         "architecture": denoiser.info.architecture,
         "sizes": denoiser.info.sizes,
-        "title": denoiser.info.title,
-        "noise": denoiser.info.noise,
         "weights": {
             name: value.detach().clone() for name, value in denoiser.model.state_dict().items()
         },
@@ -64,13 +62,9 @@ def main() -> None:
     try:
         written = export(arguments.model, HERE / arguments.project / "bestmodel.pth", True)
     except UserError as error:
-        sys.exit(_complaint(error))
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print(f"{written}  ({written.stat().st_size / 2**20:.2f} MiB)")
-
-
-def _complaint(error: UserError) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

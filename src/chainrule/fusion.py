@@ -1,6 +1,7 @@
 """Fusion: layers that follow each other, computed as one, so that nothing is written between them.
 
-    [NearestUpsampling] + Conv2d or ConvTranspose2d + [ReLU, LeakyReLU or Sigmoid]
+    [NearestUpsampling] + Conv2d + [ReLU, LeakyReLU or Sigmoid]
+    ConvTranspose2d + [ReLU, LeakyReLU or Sigmoid]
 
 becomes a single step. The bias and the activation are applied where the convolution stores its
 result; the activation's gradient where the convolution's gradients read theirs; and the enlarged
@@ -31,7 +32,7 @@ class FusedConvolution(Module):
 
     Args:
         layer: the convolution, transposed or not.
-        upsampling: what stands before it; only before a Conv2d of stride 1 and dilation 1.
+        upsampling: what stands before it; only before a Conv2d of stride 1, dilation 1 and one group.
         activation: what stands after it.
     """
 

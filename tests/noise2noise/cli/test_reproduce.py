@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -111,6 +112,21 @@ def test_the_page_is_written_from_whatever_is_there(run, done, inputs, tmp_path)
     again = run("reproduce", "coldenhoff", "--quick", "--output", out)
     assert again.status == 0
     assert again.err == "1/1 coldenhoff: Coldenhoff, Sun: coldenhoff\n"  # no epoch, no timing
+
+
+def test_the_page_is_written_of_a_run_that_diverged(done, inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr("noise2noise.studies.study.QUICK_EPOCHS", 12)
+    out = tmp_path / "out"
+    done("reproduce", "david", *inputs, "--quick", "--output", out)
+    (result,) = out.glob("runs/*/result.json")
+    stored = json.loads(result.read_text())
+    stored["result"].update(diverged=4, epochs=stored["result"]["epochs"][:3])
+    result.write_text(json.dumps(stored))
+    (result.parent / "epoch-10.safetensors").unlink()
+    done("reproduce", "report", "--quick", "--output", out)
+    page = (out / "reproduction.md").read_text()
+    assert "Diverged: in epoch 4." in page
+    assert "![Input, predictions after some epochs, and target]" in page
 
 
 def test_ctrl_c_keeps_what_is_done_and_writes_the_page(run, done, inputs, tmp_path, monkeypatch):
