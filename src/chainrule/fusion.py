@@ -32,7 +32,8 @@ class FusedConvolution(Module):
 
     Args:
         layer: the convolution, transposed or not.
-        upsampling: what stands before it; only before a Conv2d of stride 1, dilation 1 and one group.
+        upsampling: what stands before it; only before a Conv2d of stride 1, dilation 1 and one
+            group.
         activation: what stands after it.
     """
 
