@@ -12,7 +12,6 @@ the same scenes the second.
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 import time
 from collections.abc import Iterator
@@ -20,8 +19,8 @@ from pathlib import Path
 
 import torch
 
-from ee559.course_model import CourseModel
-from ee559.export import PROJECTS
+import ee559.Miniproject_1.model
+import ee559.Miniproject_2.model
 from noise2noise.data import load_pair_file
 from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr
@@ -35,8 +34,11 @@ def measure(validation: Path, pairs: Path | None) -> Iterator[str]:
     """
     noisy, clean = load_pair_file(validation)
     training = None if pairs is None else load_pair_file(pairs)
-    for project in PROJECTS:
-        model: CourseModel = importlib.import_module(f"ee559.{project}.model").Model()
+    for project, module in (
+        ("Miniproject_1", ee559.Miniproject_1.model),
+        ("Miniproject_2", ee559.Miniproject_2.model),
+    ):
+        model = module.Model()
         model.load_pretrained_model()
         parameters = sum(value.numel() for value in model.network.parameters())
         psnr = mean_psnr(model.predict(noisy) / 255, clean.float() / 255)

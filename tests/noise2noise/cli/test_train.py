@@ -272,7 +272,7 @@ def test_a_run_survives_an_overwrite_that_could_not_begin(refused, trained):
         (("--pairs", "A", "B", "--crop", "64"), "smaller than the 64 x 64 pixels"),
         (("--pairs", "A", "B", "--epochs", "0"), "epochs: input should be greater"),
         (("--pairs", "A", "B", "--lr", "nan"), "learning_rate: input should be a finite"),
-        (("--pairs", "A", "B", "--loss", "l3"), "loss: input should be 'mse' or 'l1'"),
+        (("--pairs", "A", "B", "--loss", "l3"), "loss: input should be 'mse', 'log-mse' or 'l1'"),
         (("--pairs", "A", "B", "--corruption", "gaussian:9"), "leave out the corruption"),
         (("--photos", "A"), "need a corruption, such as gaussian:25"),
         (("--photos", "A", "--corruption", "gausian:25"), "did you mean gaussian:25?"),
