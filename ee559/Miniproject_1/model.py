@@ -28,3 +28,4 @@ class Model(CourseModel):
     fallback = "mery-skip"
     learning_rate = 1e-3
     batch_size = 16
+    averaged = True

@@ -30,6 +30,13 @@ def project(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
+def first(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The `model` of Miniproject_1."""
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module("ee559.Miniproject_1.model")
+
+
+@pytest.fixture
 def second(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The `model` of Miniproject_2, with autograd on: the layers' oracle needs it."""
     monkeypatch.syspath_prepend(ROOT)

@@ -70,6 +70,18 @@ def test_the_shipped_model_denoises_the_validation_images(project, shared):
     assert mean_psnr(prediction, clean.float() / 255) > least
 
 
+@pytest.mark.parametrize("size", [(16, 16), (12, 21)])
+@pytest.mark.parametrize("turn", [lambda x: x.flip(3), lambda x: x.flip(2), lambda x: x.mT])
+def test_the_first_project_averages_over_flips_and_turns(first, size, turn):
+    model = first.Model()
+    model.load_pretrained_model()
+    images = noisy(smooth(2, *size))
+    prediction = model.predict(images)
+    assert torch.allclose(model.predict(turn(images)), turn(prediction), atol=1e-3)
+    model.averaged = False
+    assert (model.predict(turn(images)) - turn(model.predict(images))).abs().max() > 0.1
+
+
 def test_training_learns_to_denoise(small):
     clean, unseen = smooth(64, 16, 16), smooth(8, 16, 16)
     spoilt = noisy(unseen)
@@ -328,6 +340,7 @@ def test_another_network_comes_in_without_touching_code(project, export, tmp_pat
     network = architectures.build(name, **sizes)
     chainrule.load(source, network)
     images = 255 * torch.rand(2, sizes["channels"], 16, 20)
+    model.averaged = False
     expected = network.infer(images / 255) * 255
     assert torch.allclose(model.predict(images), expected, atol=1e-3)
     model.train(images, images, 1)
