@@ -193,7 +193,7 @@ def write_table(pages: Iterable[Page]) -> Iterator[str]:
         "*s / epoch* is the median "
         "over the run's epochs. The last two columns are seconds an epoch as well, but of single "
         "training steps on one batch, ours and those of the twin in `torch.nn`, taken in turn "
-        "right after the run and scaled to an epoch; of PyTorch's memory layouts (contiguous, "
+        "in one process and scaled to an epoch; of PyTorch's memory layouts (contiguous, "
         "channels last) the faster one."
     )
     yield ""
