@@ -95,9 +95,8 @@ def save_network(path: Path, model: Module, shape: tuple[int, int, int, int]) ->
         shape: of its input.
     """
     stages = _stages(model, shape)
-    figure = Figure(figsize=(1.05 + 2.15 * len(stages), 3.6), dpi=150)
+    figure = Figure(dpi=150)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, 1.05 + 2.15 * len(stages))
     axes.set_ylim(-1.0, 2.6)
     axes.axis("off")
     tallest = shape[2]
@@ -110,6 +109,8 @@ def save_network(path: Path, model: Module, shape: tuple[int, int, int, int]) ->
         )
         axes.text(x + 0.68, 0.83, words, ha="center", va="bottom", fontsize=7.5, color=INK)
         x = _draw_image(axes, x + 1.38, output[1:], tallest)
+    figure.set_size_inches(x + 0.25, 3.6)
+    axes.set_xlim(0, x + 0.25)
     save_figure(figure, path)
 
 
