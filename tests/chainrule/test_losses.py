@@ -77,7 +77,9 @@ def test_log_mse_is_finite_for_an_image_without_error():
     loss = LogMSE()
     image = torch.rand(2, 3, 4, 4)
     assert float(loss.forward(image, image)) == pytest.approx(math.log(1e-4))
-    assert torch.equal(loss.backward(), torch.zeros(2, 3, 4, 4))
+    gradient = loss.backward()
+    assert gradient is not None
+    assert torch.equal(gradient, torch.zeros(2, 3, 4, 4))
 
 
 def test_what_log_mse_refuses():
