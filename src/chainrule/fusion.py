@@ -4,9 +4,9 @@
     ConvTranspose2d + [ReLU, LeakyReLU or Sigmoid]
 
 becomes a single step. The bias and the activation are applied where the convolution stores its
-result; the activation's gradient where the convolution's gradients read theirs; and the enlarged
-image is never made (docs/kernels.md#upsampling). Same parameters, same names, same numbers within
-rounding.
+result; the activation's gradient where the convolution's gradients read theirs; both parameters'
+gradients come from one pass over the output's; and the enlarged image is never made
+(docs/kernels.md#upsampling). Same parameters, same names, same numbers within rounding.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ class FusedConvolution(Module):
 
     def run(self, x: Tensor, tape: Tape) -> Tensor:
         y = ops.block(x, self.layer.weight, self.layer.bias, self._block)
-        tape.push(self, x, y)
+        tape.push(self, x, None if self.activation is None else y)
         return y
 
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         x, y = tape.take(self)
+        y = gy if y is None else y  # which is not read then
         weight, bias = self.layer.weight, self.layer.bias
         gweight, gbias = ops.block_parameter_grads(x, gy, y, self._block)
         accumulate(weight, gweight)
@@ -124,8 +125,6 @@ def _next_step(modules: list[Module]) -> tuple[int, Module]:
         return 1, modules[0]
     after = modules[at + 1] if at + 1 < len(modules) else None
     activation = after if type(after) in (ReLU, LeakyReLU, Sigmoid) else None
-    if upsampling is None and activation is None:
-        return 1, layer
     step = FusedConvolution(layer, upsampling, activation)  # type: ignore[arg-type]
     return len(step.merged()), step
 
