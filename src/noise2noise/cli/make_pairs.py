@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
             "noise2noise make-pairs photos/ --corruption gaussian:25 --out pairs/",
             "noise2noise make-pairs photos/ --corruption subpixel:6 --out train_data.pkl "
             "--count 50000 --size 32",
+            "noise2noise make-pairs others/ --corruption subpixel:6 --out val_data.pkl --clean",
         )
         + corruptions(),
     )(make_pairs)
@@ -50,6 +51,14 @@ def make_pairs(
         int | None,
         typer.Option(help="For a .pkl: side of the images, in pixels; 32 by default.", min=1),
     ] = None,
+    clean: Annotated[
+        bool,
+        typer.Option(
+            "--clean",
+            help="For a .pkl: its second tensor holds the clean images, to validate on; folders "
+            "have them anyway.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Makes the draws repeatable.", min=0)] = 0,
     overwrite: Annotated[bool, OVERWRITE_OPTION] = False,
 ) -> None:
@@ -62,9 +71,11 @@ def make_pairs(
     noise, paths = parse(corruption), list_images(photos)
     jobs = [(index, paths[index % len(paths)]) for index in range(count or len(paths))]
     if out.suffix.lower() in PAIR_FILES:
-        _write_tensors(jobs, noise, size or 32, seed, out, overwrite)
+        _write_tensors(jobs, noise, clean, size or 32, seed, out, overwrite)
     elif size is not None:
         raise UserError(f"--size {size} is for a .pkl file; images in folders keep their size")
+    elif clean:
+        raise UserError("--clean is for a .pkl file; folders have their clean images in clean/")
     else:
         _write_folders(jobs, noise, seed, out, overwrite)
     messages.print(f"{len(jobs)} pair{'' if len(jobs) == 1 else 's'} in {out}")
@@ -105,6 +116,7 @@ def _refuse_same_names(paths: list[Path]) -> None:
 def _write_tensors(
     jobs: list[tuple[int, Path]],
     noise: Corruption,
+    with_clean: bool,
     size: int,
     seed: int,
     out: Path,
@@ -113,13 +125,13 @@ def _write_tensors(
     refuse_existing(out, overwrite)
     try:
         with replacing(out, overwrite) as temporary:
-            torch.save(_draw_tensors(jobs, noise, size, seed), temporary)
+            torch.save(_draw_tensors(jobs, noise, with_clean, size, seed), temporary)
     except OSError as error:
         raise UserError(f"{out} could not be written: {error.strerror or error}") from error
 
 
 def _draw_tensors(
-    jobs: list[tuple[int, Path]], noise: Corruption, size: int, seed: int
+    jobs: list[tuple[int, Path]], noise: Corruption, with_clean: bool, size: int, seed: int
 ) -> tuple[torch.Tensor, ...]:
     sides = np.empty((2, len(jobs), 3, size, size), np.uint8)
     squares: dict[Path, np.ndarray] = {}
@@ -127,7 +139,8 @@ def _draw_tensors(
         if path not in squares:
             photograph = read_photograph(path, least=size * noise.scale)
             squares[path] = averaged(photograph, centre(photograph), size * noise.scale)
-        clean = np.float32(squares[path]) / 255
-        pair = noise.pair(clean, np.random.default_rng((seed, index)))
-        sides[:, index] = np.rint(np.clip(np.stack(pair), 0, 1) * 255)
+        square = np.float32(squares[path]) / 255
+        first, second = noise.pair(square, np.random.default_rng((seed, index)))
+        pair = np.stack([first, noise.clean(square) if with_clean else second])
+        sides[:, index] = np.rint(np.clip(pair, 0, 1) * 255)
     return tuple(torch.from_numpy(side) for side in sides)

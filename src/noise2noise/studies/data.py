@@ -70,7 +70,8 @@ def prepare(
     if photos is None or validation is None:
         raise UserError(
             f"there is no folder {folder} of results to go on with; to begin one, give --photos "
-            "(to make noisy pairs of) and --val (noisy and clean images to validate on)"
+            "(to make noisy pairs of) and --val (noisy and clean images to validate on, as "
+            "noise2noise make-pairs --clean makes them)"
         )
     paths = _photographs(photos)
     _check_validation(validation)

@@ -142,6 +142,28 @@ def test_a_file_is_made_as_the_course_made_its_own(done):
     assert not np.array_equal(sides[0], sides[1])
 
 
+def test_a_file_to_validate_on_holds_the_clean_images(done, run):
+    for name in NAMES:
+        Path("photos", name).unlink()
+    sharp = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    write_image("photos/only.png", Image(sharp))
+    subpixel = ("make-pairs", "photos", "--corruption", "subpixel:4", "--size", 8)
+    done(*subpixel, "--count", 4, "--out", "pairs.pkl")
+    done(*subpixel, "--out", "val.pkl", "--clean")
+    noisy, clean = load_pair_file("val.pkl")
+    assert torch.equal(noisy[0], load_pair_file("pairs.pkl")[0][0])
+    means = sharp.reshape(8, 4, 8, 4, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    assert np.abs(clean[0].numpy() - means).max() <= 0.51  # rounded
+    tiny = ("--crop", 8, "--size", "width=4", "--epochs", 1, "--out", "run")
+    assert run("train", "--pairs-file", "pairs.pkl", "--validation", "val.pkl", *tiny).status == 0
+
+
+def test_folders_have_their_clean_images_anyway(refused):
+    assert refused(*make("--out", "pairs", "--clean")) == (
+        "--clean is for a .pkl file; folders have their clean images in clean/"
+    )
+
+
 def test_photographs_are_averaged_down_to_the_size(done):
     for name in NAMES:
         Path("photos", name).unlink()
