@@ -20,7 +20,7 @@ from noise2noise.metrics import mean_psnr
 from noise2noise.training import DivergedError
 
 # What the shipped models must reach on the validation images; the noisy input has 21.49 dB.
-LEAST_PSNR = {"Miniproject_1": 26.23, "Miniproject_2": 25.5}
+LEAST_PSNR = {"Miniproject_1": 26.28, "Miniproject_2": 25.5}
 
 
 def smooth(count: int, height: int = 32, width: int = 32) -> Tensor:
