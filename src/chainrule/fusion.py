@@ -4,9 +4,9 @@
     ConvTranspose2d + [ReLU, LeakyReLU or Sigmoid]
 
 becomes a single step. The bias and the activation are applied where the convolution stores its
-result; the activation's gradient where the convolution's gradients read theirs; both parameters'
-gradients come from one pass over the output's; and the enlarged image is never made
-(docs/kernels.md#upsampling). Same parameters, same names, same numbers within rounding.
+result; the activation's gradient where the convolution's gradients read theirs; and the enlarged
+image is never made (docs/kernels.md#upsampling). Same parameters, same names, same numbers within
+rounding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chainrule.layers.activation import LeakyReLU, ReLU, Sigmoid
 from chainrule.layers.convolution import Conv2d, ConvTranspose2d
 from chainrule.layers.resampling import NearestUpsampling
 from chainrule.module import Module, Tape, accumulate
-from chainrule.ops.geometry import Block, image_size, window
+from chainrule.ops.geometry import Block, image_size
 
 
 class FusedConvolution(Module):
@@ -125,6 +125,8 @@ def _next_step(modules: list[Module]) -> tuple[int, Module]:
         return 1, modules[0]
     after = modules[at + 1] if at + 1 < len(modules) else None
     activation = after if type(after) in (ReLU, LeakyReLU, Sigmoid) else None
+    if upsampling is None and activation is None:
+        return 1, layer
     step = FusedConvolution(layer, upsampling, activation)  # type: ignore[arg-type]
     return len(step.merged()), step
 
@@ -134,14 +136,9 @@ def _block(
     upsampling: NearestUpsampling | None,
     activation: ReLU | LeakyReLU | Sigmoid | None,
 ) -> Block:
-    transposed = isinstance(layer, ConvTranspose2d)
     names = {ReLU: "relu", LeakyReLU: "leaky_relu", Sigmoid: "sigmoid"}
-    return Block(
-        window(image_size(layer.weight), layer.stride, layer.padding, layer.dilation),
-        layer.groups,
-        transposed,
-        layer.output_padding if isinstance(layer, ConvTranspose2d) else (0, 0),
-        (1, 1) if upsampling is None else upsampling.scale_factor,
-        "" if activation is None else names[type(activation)],  # type: ignore[arg-type]
-        activation.negative_slope if isinstance(activation, LeakyReLU) else 0.0,
+    return layer.block()._replace(
+        scale=(1, 1) if upsampling is None else upsampling.scale_factor,
+        activation="" if activation is None else names[type(activation)],
+        slope=activation.negative_slope if isinstance(activation, LeakyReLU) else 0.0,
     )

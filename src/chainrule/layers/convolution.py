@@ -10,7 +10,7 @@ from torch import Size, Tensor
 from chainrule import ops
 from chainrule.initializers import initialize
 from chainrule.module import Module, Tape, accumulate, parameter
-from chainrule.ops.geometry import IntOrPair, Padding, image_size, pair, window
+from chainrule.ops.geometry import Block, IntOrPair, Padding, image_size, pair, window
 
 
 class Conv2d(Module):
@@ -75,13 +75,18 @@ class Conv2d(Module):
 
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         (x,) = tape.take(self)
-        kernel = image_size(self.weight)
-        accumulate(self.weight, ops.conv2d_weight_grad(x, gy, kernel, **self._options()))
+        gweight, gbias = ops.block_parameter_grads(x, gy, gy, self.block())
+        accumulate(self.weight, gweight)
         if self.bias is not None:
-            accumulate(self.bias, ops.bias_grad(gy))
+            accumulate(self.bias, gbias)
         if not tape.wants_gradient(x):
             return None
         return ops.conv2d_input_grad(gy, self.weight, image_size(x), **self._options())
+
+    def block(self) -> Block:
+        """The layer without its parameters, for the ops that compute several things at once."""
+        sliding = window(image_size(self.weight), self.stride, self.padding, self.dilation)
+        return Block(sliding, self.groups)
 
     def multiply_adds(self, x_shape: Size, y_shape: Size) -> int:
         return y_shape.numel() * self.weight[0].numel()
@@ -167,13 +172,18 @@ class ConvTranspose2d(Module):
 
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         (x,) = tape.take(self)
-        kernel = image_size(self.weight)
-        accumulate(self.weight, ops.conv_transpose2d_weight_grad(x, gy, kernel, **self._options()))
+        gweight, gbias = ops.block_parameter_grads(x, gy, gy, self.block())
+        accumulate(self.weight, gweight)
         if self.bias is not None:
-            accumulate(self.bias, ops.bias_grad(gy))
+            accumulate(self.bias, gbias)
         if not tape.wants_gradient(x):
             return None
         return ops.conv_transpose2d_input_grad(gy, self.weight, image_size(x), **self._options())
+
+    def block(self) -> Block:
+        """See `Conv2d.block`."""
+        sliding = window(image_size(self.weight), self.stride, self.padding, self.dilation)
+        return Block(sliding, self.groups, True, self.output_padding)
 
     def multiply_adds(self, x_shape: Size, y_shape: Size) -> int:
         return x_shape.numel() * self.weight[0].numel()

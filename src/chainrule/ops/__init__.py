@@ -95,11 +95,6 @@ def conv2d_weight_grad(
     return on(x).conv2d_weight_grad(x, gy, sliding, groups)
 
 
-def bias_grad(gy: Tensor) -> Tensor:
-    """dL/dbias (O,) of a convolution: the sum of gy (N, O, Ho, Wo) over all but the channels."""
-    return on(gy).bias_grad(gy)
-
-
 def conv_transpose2d(
     x: Tensor,
     weight: Tensor,
@@ -221,6 +216,8 @@ def block_input_grad(
 
 def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tuple[Tensor, Tensor]:
     """dL/dweight and dL/dbias of `block`, from its input x, gy = dL/dy and its output y.
+
+    Together, because both are sums over gy. Without an activation y is not read; give gy instead.
 
     Raises:
         TypeError, ValueError: gy or y is not of the output's shape or dtype.
