@@ -3,10 +3,10 @@
     [NearestUpsampling] + Conv2d + [ReLU, LeakyReLU or Sigmoid]
     ConvTranspose2d + [ReLU, LeakyReLU or Sigmoid]
 
-becomes a single step. The bias and the activation are applied where the convolution stores its
-result; the activation's gradient where the convolution's gradients read theirs; and the enlarged
-image is never made (docs/kernels.md#upsampling). Same parameters, same names, same numbers within
-rounding.
+becomes a single step; so does a convolution alone, whose geometry is then worked out once. The bias
+and the activation are applied where the convolution stores its result; the activation's gradient
+where the convolution's gradients read theirs; and the enlarged image is never made
+(docs/kernels.md#upsampling). Same parameters, same names, same numbers within rounding.
 """
 
 from __future__ import annotations
@@ -125,8 +125,6 @@ def _next_step(modules: list[Module]) -> tuple[int, Module]:
         return 1, modules[0]
     after = modules[at + 1] if at + 1 < len(modules) else None
     activation = after if type(after) in (ReLU, LeakyReLU, Sigmoid) else None
-    if upsampling is None and activation is None:
-        return 1, layer
     step = FusedConvolution(layer, upsampling, activation)  # type: ignore[arg-type]
     return len(step.merged()), step
 
