@@ -431,7 +431,7 @@ class Trainer:
         row = Epoch(
             epoch=position.epoch + 1,
             step=done,
-            seconds=round(position.seconds, 2),
+            seconds=round(position.seconds, 4),
             learning_rate=self.schedule(done - 1),
             training_loss=position.loss_sum / position.pairs,
             validation_psnr=value,
