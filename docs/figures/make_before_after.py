@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 
-from noise2noise.corruptions import parse
 from noise2noise.denoiser import Denoiser
 from noise2noise.figures import save_comparison
 from noise2noise.images import to_unit
 from noise2noise.metrics import psnr
+from noise2noise.noise.corruptions import parse
 
 clean = to_unit(skimage.data.coffee())
 noisy = parse("gaussian:25").draw(clean, np.random.default_rng(0))

@@ -27,10 +27,10 @@ from typing import ClassVar, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from noise2noise.corruptions import Corruption
 from noise2noise.dead_leaves import dead_leaves
 from noise2noise.errors import UserError
 from noise2noise.images import list_images, read_image, to_unit
+from noise2noise.noise.corruptions import Corruption
 
 Track = Callable[[Iterable, str, int], Iterable]
 """What shows progress: called with items, a description and their number, it yields the items, as

@@ -53,7 +53,6 @@ from chainrule.optimizers import Optimizer
 from chainrule.schedules import Schedule
 from chainrule.serialization import load_tensors, replacing, save_tensors
 from noise2noise import architectures, figures
-from noise2noise.corruptions import parse
 from noise2noise.data import (
     CorruptedPhotographs,
     FolderPairs,
@@ -71,6 +70,7 @@ from noise2noise.data import (
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.metrics import psnr
+from noise2noise.noise.corruptions import parse
 
 SAVE_SECONDS = 120
 """A checkpoint is written at least so often, in the middle of an epoch too."""
@@ -99,7 +99,7 @@ class TrainingConfig(BaseModel):
         pairs_file: a `.pkl` of two tensors of noisy images.
         photos: a folder of photographs, to which `corruption` adds noise.
         generated: how many pictures to generate, to which `corruption` adds noise.
-        corruption: see `noise2noise.corruptions`.
+        corruption: see `noise2noise.noise.corruptions`.
         validation: a `.pkl` of (noisy, clean) tensors; otherwise some of the source's own images
             are held back.
         crop: side of the training crops, in pixels.

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noise2noise import data
-from noise2noise.corruptions import parse
 from noise2noise.data import (
     CorruptedPhotographs,
     FolderPairs,
@@ -30,6 +29,7 @@ from noise2noise.data import (
     validation_set,
 )
 from noise2noise.errors import UserError
+from noise2noise.noise.corruptions import parse
 
 
 def random_pixels(*shape: int, seed: int = 0) -> np.ndarray:

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from chainrule import TapeError, summary
 from chainrule.serialization import load_tensors, save_tensors
 from noise2noise import architectures, denoiser
-from noise2noise.corruptions import parse
 from noise2noise.denoiser import Denoiser, ModelInfo, default_model, shipped_models
 from noise2noise.errors import UserError
 from noise2noise.images import Image, read_image, to_unit, write_image
 from noise2noise.metrics import psnr
+from noise2noise.noise.corruptions import parse
 
 NETWORKS = [
     ("compact", {"width": 8}),

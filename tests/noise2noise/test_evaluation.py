@@ -9,7 +9,6 @@ import pytest
 import skimage.data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from noise2noise.corruptions import parse
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.evaluation import (
@@ -21,6 +20,7 @@ from noise2noise.evaluation import (
     recorded,
 )
 from noise2noise.images import Image, from_unit, read_image, to_unit, write_image
+from noise2noise.noise.corruptions import parse
 
 THREE = {"a.png": (40, 56, 3), "b.png": (33, 47, 3), "c.png": (40, 40, 1)}
 

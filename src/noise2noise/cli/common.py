@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from noise2noise.corruptions import describe
+from noise2noise.noise.corruptions import describe
 
 messages = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 """Progress and messages go to standard error, so that results on standard output can be piped."""

@@ -8,12 +8,12 @@ import skimage.data
 import typer
 
 from noise2noise.cli.common import OVERWRITE_OPTION, examples, messages, print_error
-from noise2noise.corruptions import parse
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.figures import save_comparison
 from noise2noise.images import to_unit
 from noise2noise.metrics import psnr, ssim
+from noise2noise.noise.corruptions import parse
 from noise2noise.training import Trainer, TrainingStopped, configure
 
 NOISE = "gaussian:25"

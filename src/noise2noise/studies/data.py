@@ -20,10 +20,10 @@ import PIL.Image
 import torch
 
 from chainrule.serialization import replacing
-from noise2noise.corruptions import parse
 from noise2noise.data import Track, load_pair_file
 from noise2noise.errors import UserError
 from noise2noise.images import SUFFIXES, list_images
+from noise2noise.noise.corruptions import parse
 from noise2noise.squares import averaged, centre, read_photograph
 from noise2noise.studies.runs import Images
 

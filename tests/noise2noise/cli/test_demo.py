@@ -10,10 +10,10 @@ import pytest
 import skimage.data
 
 from noise2noise.cli import demo
-from noise2noise.corruptions import parse
 from noise2noise.denoiser import Denoiser
 from noise2noise.images import to_unit
 from noise2noise.metrics import psnr
+from noise2noise.noise.corruptions import parse
 from noise2noise.training import TrainingConfig, TrainingStopped, configure, stored_config
 
 

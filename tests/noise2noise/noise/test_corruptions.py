@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noise2noise.corruptions import Corruption, describe, parse
 from noise2noise.errors import UserError
+from noise2noise.noise.corruptions import Corruption, describe, parse
 
 SPECS = [
     "gaussian:25",

@@ -1,0 +1,1 @@
+"""What the noise of an image is, and how noise is made."""
