@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from chainrule import MSE, Adam, Module, cosine, fuse
-from noise2noise import architectures
+from noise2noise import networks
 from noise2noise.data import TensorPairs, batches, steps_per_epoch
 from noise2noise.denoiser import Denoiser, ModelInfo
 from noise2noise.errors import UserError
@@ -143,9 +143,9 @@ class CourseModel:
         return total / len(ORIENTATIONS)
 
     def _build(self, known: BestModel) -> None:
-        self._sizes = architectures.sizes_of(known.architecture, known.sizes)
-        self._multiple = architectures.ARCHITECTURES[known.architecture].multiple(self._sizes)
-        self.network: Module = architectures.build(known.architecture, **self._sizes)
+        self._sizes = networks.sizes_of(known.architecture, known.sizes)
+        self._multiple = networks.ARCHITECTURES[known.architecture].multiple(self._sizes)
+        self.network: Module = networks.build(known.architecture, **self._sizes)
         parameters = self.network.parameters()
         count = sum(value.numel() for value in parameters)
         self._info = ModelInfo("", known.architecture, self._sizes, "", "", count)

@@ -21,7 +21,7 @@ import torch
 
 from chainrule import Module, fuse
 from chainrule.serialization import load_tensors
-from noise2noise import architectures
+from noise2noise import networks
 from noise2noise.data import Track
 from noise2noise.errors import UserError, naming
 from noise2noise.images import (
@@ -58,7 +58,7 @@ class ModelInfo:
 
     Attributes:
         name: of a shipped model, or the path.
-        architecture, sizes: see `noise2noise.architectures`.
+        architecture, sizes: see `noise2noise.networks`.
         title: one line for people.
         noise: the corruption it was trained on, or "recorded pairs".
         parameters: how many numbers were learned.
@@ -122,7 +122,7 @@ class Denoiser:
     """
 
     def __init__(self, model: Module, info: ModelInfo) -> None:
-        architecture = architectures.ARCHITECTURES[info.architecture]
+        architecture = networks.ARCHITECTURES[info.architecture]
         self.model, self.info = fuse(model.eval()), info
         self.channels = info.sizes["channels"]
         self._multiple = architecture.multiple(info.sizes)
@@ -386,8 +386,8 @@ def _network(
         if key not in metadata:
             raise ValueError(f"it doesn't say its {key}")
     given = json.loads(metadata["sizes"])
-    network = architectures.build(metadata["architecture"], **given)
-    sizes = architectures.sizes_of(metadata["architecture"], given)
+    network = networks.build(metadata["architecture"], **given)
+    sizes = networks.sizes_of(metadata["architecture"], given)
     weights = {name: value for name, value in tensors.items() if "/" not in name}
     network.load_state_dict(weights)
     broken = [name for name, value in weights.items() if not value.isfinite().all()]

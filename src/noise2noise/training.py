@@ -52,7 +52,7 @@ from chainrule import (
 from chainrule.optimizers import Optimizer
 from chainrule.schedules import Schedule
 from chainrule.serialization import load_tensors, replacing, save_tensors
-from noise2noise import architectures, figures
+from noise2noise import figures, networks
 from noise2noise.data import (
     CorruptedPhotographs,
     FolderPairs,
@@ -103,7 +103,7 @@ class TrainingConfig(BaseModel):
         validation: a `.pkl` of (noisy, clean) tensors; otherwise some of the source's own images
             are held back.
         crop: side of the training crops, in pixels.
-        architecture, sizes: see `noise2noise.architectures`; the size channels is taken from the
+        architecture, sizes: see `noise2noise.networks`; the size channels is taken from the
             images, and where it is given, photographs and generated pictures follow it.
         loss: "mse" for noise that averages out; "log-mse" too, where some images are much noisier
             than others; "l1" for text and impulses.
@@ -179,8 +179,8 @@ def open_data(config: TrainingConfig, track: Track) -> tuple[PairSource, Validat
         UserError: see `noise2noise.data`; or the crop doesn't suit the architecture, or the
             validation images have other channels than the source's or are too small.
     """
-    sizes = architectures.sizes_of(config.architecture, config.sizes)
-    multiple = architectures.ARCHITECTURES[config.architecture].multiple(sizes)
+    sizes = networks.sizes_of(config.architecture, config.sizes)
+    multiple = networks.ARCHITECTURES[config.architecture].multiple(sizes)
     if config.crop % multiple:
         raise UserError(
             f"crop must be a multiple of {multiple} for {config.architecture}, got {config.crop}"
@@ -276,9 +276,9 @@ class Trainer:
         self.source, self.validation = open_data(config, _tracked_on(console))
         self.sizes = _sizes_for(config, self.source)
         torch.manual_seed(config.seed)
-        self.model = fuse(architectures.build(config.architecture, **self.sizes))
+        self.model = fuse(networks.build(config.architecture, **self.sizes))
         if config.start_from is not None:
-            architectures.copy_weights(Denoiser.load(config.start_from).model, self.model)
+            networks.copy_weights(Denoiser.load(config.start_from).model, self.model)
         self.loss = LOSSES[config.loss]()
         self.optimizer = _optimizer(config, self.model.parameters())
         self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
@@ -550,7 +550,7 @@ def _sizes_for(config: TrainingConfig, source: PairSource) -> dict[str, int]:
             f"the network is to have {asked} channels, but the images have {source.channels}; "
             "leave the size channels out"
         )
-    return architectures.sizes_of(config.architecture, {**config.sizes, "channels": asked})
+    return networks.sizes_of(config.architecture, {**config.sizes, "channels": asked})
 
 
 def _optimizer(config: TrainingConfig, parameters: list[Tensor]) -> Optimizer:

@@ -36,7 +36,7 @@ from chainrule import (
     summary,
     use_backend,
 )
-from noise2noise.architectures import ARCHITECTURES, build
+from noise2noise.networks import ARCHITECTURES, build
 
 
 class Doubled(Conv2d):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import chainrule
 from chainrule import Conv2d, ConvTranspose2d, Module, NearestUpsampling, Sigmoid, Tape, save
-from noise2noise import architectures
+from noise2noise import networks
 from noise2noise.data import load_pair_file
 from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr
@@ -43,7 +43,7 @@ def model_of(project: ModuleType, best: Path):
 def small(project: ModuleType, tmp_path: Path):
     """The project's model with a network that learns quickly, not yet trained."""
     architecture, sizes = project.Model.fallback, {"width": 12}
-    weights = architectures.build(architecture, **sizes).state_dict()
+    weights = networks.build(architecture, **sizes).state_dict()
     path = tmp_path / "small.pth"
     torch.save({"architecture": architecture, "sizes": sizes, "weights": weights}, path)
     return model_of(project, path)
@@ -294,7 +294,7 @@ def test_other_training_is_refused_in_one_sentence(project, first, second, epoch
 
 def trained_file(path: Path, name: str, **sizes: int) -> Path:
     """A model file as `noise2noise train` writes it."""
-    network = architectures.build(name, **sizes)
+    network = networks.build(name, **sizes)
     save(path, network, {"architecture": name, "sizes": json.dumps(sizes)})
     return path
 
@@ -305,7 +305,7 @@ def test_the_shipped_file_is_small_and_holds_plain_values(project):
     assert best.name == "bestmodel.pth"
     assert best.stat().st_size < 3 * 2**20
     content = torch.load(best, weights_only=True)
-    assert content["architecture"] in architectures.ARCHITECTURES
+    assert content["architecture"] in networks.ARCHITECTURES
     assert all(type(value) is Tensor for value in content["weights"].values())
 
 
@@ -337,7 +337,7 @@ def test_another_network_comes_in_without_touching_code(project, export, tmp_pat
     best = export.export(source, tmp_path / "bestmodel.pth")
     model = model_of(project, best)()
     model.load_pretrained_model()
-    network = architectures.build(name, **sizes)
+    network = networks.build(name, **sizes)
     chainrule.load(source, network)
     images = 255 * torch.rand(2, sizes["channels"], 16, 20)
     model.averaged = False

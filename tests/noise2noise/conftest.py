@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from chainrule.serialization import save_tensors
-from noise2noise import architectures
+from noise2noise import networks
 from noise2noise.images import Image, write_image
 
 MakeModel = Callable[..., Path]
@@ -25,7 +25,7 @@ def make_model(tmp_path: Path) -> MakeModel:
             sizes = {"width": 8, **sizes}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = architectures.build(architecture, **sizes)
+            network = networks.build(architecture, **sizes)
             for weight in network.parameters():  # those that begin at zero too
                 weight += 0.05 * torch.randn(weight.shape)
         metadata = {

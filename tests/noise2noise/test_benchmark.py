@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from chainrule import BatchNorm2d, Module, Sequential
-from noise2noise.architectures import ARCHITECTURES, build
 from noise2noise.benchmark import alone, speed, steps, twins
 from noise2noise.benchmark.machine import Machine, this_machine
 from noise2noise.benchmark.speed import Case, PhotoRow, Result, Row, Timing
 from noise2noise.benchmark.tables import markdown
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
+from noise2noise.networks import ARCHITECTURES, build
 
 NETWORKS: list[tuple[str, dict[str, int], int]] = [
     *((name, {"width": 6}, 20) for name in ARCHITECTURES if name not in ("compact", "unet")),

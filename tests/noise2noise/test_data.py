@@ -15,7 +15,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noise2noise import data
 from noise2noise.data import (
     CorruptedPhotographs,
     FolderPairs,
@@ -485,7 +484,7 @@ class TestSplit:
         assert validation_set(source.subset([2])).pairs[0][0].shape == (1, 256, 256)
 
     def test_validation_stays_small(self, monkeypatch):
-        monkeypatch.setattr(data, "VALIDATION_PIXELS", 4 * 16**2)
+        monkeypatch.setattr("noise2noise.data.validation.VALIDATION_PIXELS", 4 * 16**2)
         training, validation = split(TensorPairs(*numbered_pairs(200)))
         assert (training.images, len(validation.pairs)) == (196, 4)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from chainrule import TapeError, summary
 from chainrule.serialization import load_tensors, save_tensors
-from noise2noise import architectures, denoiser
+from noise2noise import denoiser, networks
 from noise2noise.denoiser import Denoiser, ModelInfo, default_model, shipped_models
 from noise2noise.errors import UserError
 from noise2noise.images import Image, read_image, to_unit, write_image
@@ -29,11 +29,7 @@ NETWORKS = [
     ("compact", {"width": 8, "depth": 0}),
     ("compact", {"width": 4, "depth": 2, "channels": 1}),
     ("unet", {"width": 4, "depth": 2}),
-    *(
-        (name, {"width": 4})
-        for name in architectures.ARCHITECTURES
-        if name not in ("compact", "unet")
-    ),
+    *((name, {"width": 4}) for name in networks.ARCHITECTURES if name not in ("compact", "unet")),
 ]
 IDS = [f"{name}-{sizes}" for name, sizes in NETWORKS]
 DTYPES = ["uint8", "uint16", "float32", "float64"]
@@ -41,10 +37,10 @@ DTYPES = ["uint8", "uint16", "float32", "float64"]
 
 def denoiser_of(architecture: str = "compact", **sizes: int) -> Denoiser:
     """An untrained network in which every weight does something."""
-    network = architectures.build(architecture, **sizes)
+    network = networks.build(architecture, **sizes)
     for weight in network.parameters():
         weight += 0.05 * torch.randn(weight.shape)
-    complete = architectures.sizes_of(architecture, sizes)
+    complete = networks.sizes_of(architecture, sizes)
     return Denoiser(network, ModelInfo("test", architecture, complete, "", "", 0))
 
 
@@ -238,7 +234,7 @@ def test_layers_are_merged_which_changes_rounding_alone(small):
     image = noise(20, 24, dtype="float32")
     rows = summary(small[1].model, (1, 1, 16, 16)).rows
     assert "Conv2d + ReLU" in {row.layer for row in rows}
-    alone = architectures.build("compact", width=4, channels=1)
+    alone = networks.build("compact", width=4, channels=1)
     alone.load_state_dict(small[1].model.state_dict())
     expected = alone.infer(torch.from_numpy(image)[None, None])[0, 0].numpy()
     np.testing.assert_allclose(small[1].denoise(image), expected, atol=1e-5)

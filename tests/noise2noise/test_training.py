@@ -21,7 +21,7 @@ from rich.console import Console
 
 from chainrule import L1, MSE, LogMSE, cosine, serialization, summary
 from chainrule.serialization import load_tensors, replacing, save_tensors
-from noise2noise import architectures, figures, training
+from noise2noise import figures, networks, training
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr, psnr
@@ -446,7 +446,7 @@ def test_layers_are_merged_and_weights_have_the_names_they_have_alone(folders, t
     rows = summary(trainer.model, (1, 1, 16, 16)).rows
     assert "Conv2d + ReLU" in {row.layer for row in rows}
     trainer.fit()
-    alone = architectures.build("compact", width=4, depth=0, channels=1)
+    alone = networks.build("compact", width=4, depth=0, channels=1)
     saved = load_tensors(trainer.best)[0]
     alone.load_state_dict(saved)
     assert list(saved) == sorted(alone.state_dict())

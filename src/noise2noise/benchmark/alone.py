@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from noise2noise import architectures
+from noise2noise import networks
 from noise2noise.benchmark import steps
 from noise2noise.benchmark.twins import TwinModule
 from noise2noise.dead_leaves import dead_leaves
@@ -85,7 +85,7 @@ def _noisy_photograph(height: int, width: int) -> np.ndarray:
 
 def with_twin(denoiser: Denoiser) -> Denoiser:
     """The same, with the network's twin in `torch.nn` at work."""
-    model = architectures.build(denoiser.info.architecture, **denoiser.info.sizes)
+    model = networks.build(denoiser.info.architecture, **denoiser.info.sizes)
     model.load_state_dict(denoiser.model.state_dict())
     return Denoiser(TwinModule(model), denoiser.info)
 

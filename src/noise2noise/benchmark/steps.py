@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from chainrule import MSE, SGD, Adam, Module, fuse, use_backend
-from noise2noise import architectures
+from noise2noise import networks
 from noise2noise.benchmark import twins
 from noise2noise.benchmark.twins import Step
 
@@ -52,7 +52,7 @@ def network(name: str) -> Module:
     """The network `name` with the same random weights at every call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return architectures.build(name)
+        return networks.build(name)
 
 
 def images(name: str, batch: int) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from chainrule import (
     SkipConcat,
     Tape,
 )
-from noise2noise.architectures import MerySkip
+from noise2noise.networks.reports import MerySkip
 
 Step = Callable[[], object]
 """What is timed: a training step, which returns its loss, or a pass, which returns the output."""
@@ -40,7 +40,7 @@ def twin(model: Module) -> nn.Module:
     """The same network in `torch.nn`, with the same names and a copy of the weights.
 
     Activations work in place, which saves PyTorch time and memory; each must follow a convolution,
-    whose own output nobody else reads. In the networks of `noise2noise.architectures` all do.
+    whose own output nobody else reads. In the networks of `noise2noise.networks` all do.
 
     Raises:
         TypeError: a layer that those networks don't have.

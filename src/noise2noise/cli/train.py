@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from chainrule import summary
-from noise2noise.architectures import ARCHITECTURES
 from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples, messages
 from noise2noise.errors import UserError
+from noise2noise.networks import ARCHITECTURES
 from noise2noise.training import Trainer, TrainingConfig, TrainingStopped, configure, stored_config
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import load
-from noise2noise import architectures
+from noise2noise import networks
 from noise2noise.metrics import psnr
 from noise2noise.studies.against_torch import ABSOLUTE, RELATIVE, differences
 from noise2noise.studies.data import SIDE
@@ -48,7 +48,7 @@ def _draw_pictures(page: Page, spec: Spec, path: Any) -> None:
     epochs = [epoch for epoch in spec.snapshots if epoch <= reached]
     predictions = []
     for epoch in epochs:
-        model = architectures.build(spec.architecture, **dict(spec.sizes))
+        model = networks.build(spec.architecture, **dict(spec.sizes))
         load(page.lab.runs / spec.key / f"epoch-{epoch}.safetensors", model)
         predictions.append(predict(model, noisy))
     targets = unit(clean).numpy()

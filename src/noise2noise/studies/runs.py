@@ -32,7 +32,7 @@ from chainrule import MSE, SGD, Adam, Module, fuse
 from chainrule.initializers import initialize
 from chainrule.optimizers import Optimizer
 from chainrule.serialization import load_tensors, replacing, save_tensors
-from noise2noise import architectures
+from noise2noise import networks
 from noise2noise.data import Track
 from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr
@@ -52,7 +52,7 @@ class Spec:
     """One training run, wholly described: equal specs are one run.
 
     Attributes:
-        architecture, sizes: see `noise2noise.architectures`; all sizes, sorted by name.
+        architecture, sizes: see `noise2noise.networks`; all sizes, sorted by name.
         optimizer, lr, momentum: "sgd" or "adam"; momentum is SGD's. The learning rate is constant.
         batch, epochs: as everywhere; the last batch of an epoch may be smaller.
         pairs: the first so many of the pairs are learned from.
@@ -97,7 +97,7 @@ def recipe(
     sizes: Mapping[str, int] | None = None,
 ) -> Spec:
     """A Spec with the architecture's default sizes filled in."""
-    complete = architectures.sizes_of(architecture, sizes or {})
+    complete = networks.sizes_of(architecture, sizes or {})
     return Spec(
         architecture=architecture,
         sizes=tuple(sorted(complete.items())),
@@ -244,7 +244,7 @@ def new_network(spec: Spec) -> Module:
     """The spec's network as its run begins."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        model = architectures.build(spec.architecture, **dict(spec.sizes))
+        model = networks.build(spec.architecture, **dict(spec.sizes))
         if spec.weight_init != "normal":  # which is what layers begin with
             for name, value in model.state_dict().items():
                 if name.endswith("weight"):

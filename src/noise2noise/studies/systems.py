@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule import load
-from noise2noise import architectures
+from noise2noise import networks
 from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr
 from noise2noise.studies.against_torch import VARIANTS, epoch_seconds
@@ -158,7 +158,7 @@ def measure_published(lab: Lab, studies: Iterable[Study], folder: Path | None) -
         if study.system is not None and study.system.weights is not None:
             assert folder is not None
             (spec,) = study.runs(Scale()).values()
-            model = architectures.build(spec.architecture, **dict(spec.sizes))
+            model = networks.build(spec.architecture, **dict(spec.sizes))
             try:
                 load(folder / f"{study.system.weights}.safetensors", model)
             except (OSError, ValueError) as error:

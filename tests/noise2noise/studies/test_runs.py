@@ -11,7 +11,7 @@ import torch
 
 from chainrule import load
 from chainrule.serialization import load_tensors
-from noise2noise import Denoiser, architectures
+from noise2noise import Denoiser, networks
 from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr
 from noise2noise.studies.runs import (
@@ -129,7 +129,7 @@ def test_curves_are_of_the_weights_after_the_epoch(images, tmp_path):
     spec = replace(SMALL, snapshots=(1, 3))
     result = run(spec, images, tmp_path)
     for number in (1, 3):
-        model = architectures.build("zhao", **dict(spec.sizes))
+        model = networks.build("zhao", **dict(spec.sizes))
         load(tmp_path / spec.key / f"epoch-{number}.safetensors", model)
         prediction = model.infer(images.noisy.float() / 255)
         expected = mean_psnr(prediction, images.clean.float() / 255)

@@ -24,7 +24,7 @@ REPORTED = {
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_main_runs_follow_the_recipes_of_their_reports(name):
-    from noise2noise.architectures import build
+    from noise2noise.networks import build
 
     (spec,) = STUDIES[name].runs(Scale()).values()
     parameters = sum(each.numel() for each in build(name, **dict(spec.sizes)).parameters())
@@ -69,7 +69,7 @@ def test_seeds_and_repetitions_differ():
 
 
 def test_mery_s_five_networks_have_about_as_many_parameters():
-    from noise2noise.architectures import build
+    from noise2noise.networks import build
 
     counts = [
         sum(each.numel() for each in build(spec.architecture, **dict(spec.sizes)).parameters())

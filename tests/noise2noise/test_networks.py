@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from chainrule import Conv2d, Module, gradcheck_direction, load
-from noise2noise.architectures import ARCHITECTURES, build, copy_weights, sizes_of
 from noise2noise.data import load_pair_file
 from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr
+from noise2noise.networks import ARCHITECTURES, build, copy_weights, sizes_of
 
 # Small versions of every kind, deeper and shallower than the defaults too.
 SMALL = [

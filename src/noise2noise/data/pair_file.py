@@ -1,0 +1,92 @@
+"""Pair files: two tensors of images in a file that `torch.save((first, second), path)` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from noise2noise.errors import UserError
+
+
+def load_pair_file(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two tensors of a `.pkl`, `.pth` or `.pt` file that `torch.save((a, b), path)` wrote.
+
+    Nothing in the file is ever run: it is read with `weights_only=True`, in a PyTorch that keeps
+    that promise.
+
+    Returns:
+        Two tensors `(N, C, H, W)`, uint8 or floats, values 0 to 255; for `TensorPairs`.
+
+    Raises:
+        UserError: there is no such file, it is damaged, holds anything but two such tensors, or
+            PyTorch is older than 2.6.
+    """
+    path = Path(path)
+    _require_safe_unpickling()
+    if not path.is_file():
+        raise UserError(f"there is no file {path}; check the name")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile file can make the reader fail in any way
+        raise UserError(
+            f"{path} can't be opened as two tensors: it is damaged, was not written by torch.save, "
+            "or holds something other than tensors, which is refused because it could run code; "
+            "write it with torch.save((first, second), path)"
+        ) from error
+    if not isinstance(content, (tuple, list)):
+        raise UserError(
+            f"{path} holds a {type(content).__name__}; expected two tensors (first, second)"
+        )
+    if len(content) != 2 or not all(isinstance(side, torch.Tensor) for side in content):
+        kinds = ", ".join(type(side).__name__ for side in content[:5])
+        raise UserError(
+            f"{path} holds {len(content)} things ({kinds}); expected two tensors (first, second)"
+        )
+    first, second = (side.detach() for side in content)
+    check_tensors(first, second, str(path))
+    return first, second
+
+
+def _require_safe_unpickling() -> None:
+    # Before 2.6 a crafted file could run code in spite of weights_only=True: CVE-2025-32434.
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    if (major, minor) < (2, 6):
+        raise UserError(
+            f"files of pairs are opened with PyTorch 2.6 or newer only, and this is "
+            f"{torch.__version__}: before, a crafted file could run code; upgrade torch, or train "
+            "from folders of images"
+        )
+
+
+def check_tensors(first: torch.Tensor, second: torch.Tensor, where: str) -> None:
+    """Raise a UserError that names `where` unless these are two sides of pairs."""
+    for side in (first, second):
+        if side.layout != torch.strided or side.ndim != 4 or side.shape[1] not in (1, 3):
+            raise UserError(
+                f"{where}: expected tensors (N, C, H, W) with 1 or 3 channels, "
+                f"got {tuple(side.shape)}"
+            )
+        if side.dtype != torch.uint8 and not side.is_floating_point():
+            raise UserError(f"{where}: expected uint8 or floats from 0 to 255, got {side.dtype}")
+    if first.shape != second.shape:
+        raise UserError(
+            f"{where}: the two sides differ in shape, {tuple(first.shape)} and "
+            f"{tuple(second.shape)}; image i of one must be the partner of image i of the other"
+        )
+    if first.numel() == 0:
+        raise UserError(f"{where}: there are no images, the shape is {tuple(first.shape)}")
+    for side in (first, second):
+        if side.is_floating_point():
+            _check_scale(side, where)
+
+
+def _check_scale(side: torch.Tensor, where: str) -> None:
+    if not torch.isfinite(side).all():
+        raise UserError(f"{where}: holds values that are not finite (NaN or infinite); remove them")
+    # Noise may leave 0..255, though not by much; another scale altogether would train in silence.
+    lowest, highest = float(side.min()), float(side.max())
+    if lowest < -255 or highest <= 1 or highest > 2 * 255:
+        raise UserError(
+            f"{where}: expected values from 0 to 255, got {lowest:g} to {highest:g}; scale them"
+        )

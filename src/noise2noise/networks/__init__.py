@@ -1,0 +1,15 @@
+"""The networks, by name: `build("compact", channels=3, width=48)`.
+
+A network takes (N, C, H, W) in [0, 1] and returns the same shape. Sizes are keyword arguments, so
+that wider, deeper or grey versions are arguments and not copies.
+
+- `ours.py`, `reports.py`: the networks, a function each.
+- `table.py`: their names, and what each asks of images; a new network is a function and a line
+  there.
+- `transfer.py`: beginning one with another's weights.
+"""
+
+from noise2noise.networks.table import ARCHITECTURES, Architecture, build, sizes_of
+from noise2noise.networks.transfer import copy_weights
+
+__all__ = ["ARCHITECTURES", "Architecture", "build", "copy_weights", "sizes_of"]

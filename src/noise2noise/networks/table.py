@@ -1,0 +1,119 @@
+"""The table of networks: how to make each, what it asks of images, and its sizes."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from chainrule import Module
+from noise2noise.errors import UserError
+from noise2noise.networks.ours import compact, fine, unet
+from noise2noise.networks.reports import (
+    MerySkip,
+    coldenhoff,
+    hilsberg,
+    hilsberg_published,
+    mery,
+    zhao,
+)
+
+
+class Architecture(NamedTuple):
+    """How to make a network, and what it asks of images."""
+
+    make: Callable[..., Module]
+    multiple: Callable[[dict[str, int]], int]
+    """Height and width must be multiples of this, given the sizes."""
+    reach: Callable[[dict[str, int]], int]
+    """How far, in pixels, a pixel can influence the result, given the sizes."""
+
+
+def _halved(sizes: dict[str, int]) -> int:
+    return 2 ** sizes["depth"]
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "compact": Architecture(
+        compact,
+        multiple=lambda sizes: 2 ** (sizes["depth"] + 1),
+        # Blocks reach 4 * blocks pixels of size 2^(i + 1) at level i; the way down and up reaches
+        # 3 pixels at level 0 and 2^i at level i.
+        reach=lambda sizes: (8 * sizes["blocks"] + 1) * (2 ** (sizes["depth"] + 1) - 1) + 2,
+    ),
+    "fine": Architecture(
+        fine,
+        _halved,
+        # As above with pixels half as large; the first and the last convolution reach 1 each.
+        reach=lambda sizes: (
+            4 * sizes["blocks"] * (2 ** (sizes["depth"] + 1) - 1) + 2 ** sizes["depth"] + 1
+        ),
+    ),
+    "unet": Architecture(
+        unet,
+        multiple=_halved,
+        # 5 pixels at full size, 3 at each level between, 1 at the lowest, and its own size.
+        reach=lambda sizes: 5 * 2 ** sizes["depth"] - 2,
+    ),
+    # A level down and up again reaches its kernels' halves, in pixels of its own size.
+    "zhao": Architecture(zhao, _halved, reach=lambda sizes: 2 * _halved(sizes) - 2),
+    "david": Architecture(zhao, _halved, reach=lambda sizes: 2 * _halved(sizes) - 2),
+    "coldenhoff": Architecture(coldenhoff, _halved, reach=lambda sizes: 3 * _halved(sizes) - 3),
+    "mery": Architecture(mery, _halved, reach=lambda sizes: 2 * _halved(sizes) - 2),
+    "mery-skip": Architecture(
+        MerySkip, multiple=lambda sizes: 1, reach=lambda sizes: sizes["depth"]
+    ),
+    "hilsberg": Architecture(hilsberg, _halved, reach=lambda sizes: 5 * _halved(sizes) - 7),
+    "hilsberg-published": Architecture(
+        hilsberg_published, _halved, reach=lambda sizes: 4 * _halved(sizes) - 5
+    ),
+}
+
+_LEAST = {("compact", "depth"): 0, ("fine", "depth"): 0, ("mery-skip", "depth"): 2}
+_MAY_BE_ZERO = {"leaky", "inner", "skip"}
+
+
+def sizes_of(name: str, sizes: Mapping[str, int]) -> dict[str, int]:
+    """All sizes of the architecture `name`: those given, and defaults for the others.
+
+    Raises:
+        UserError: no such architecture or size, or a size below its least value.
+    """
+    if name not in ARCHITECTURES:
+        raise UserError(f"there is no architecture {name!r}; {_hint(name, ARCHITECTURES)}")
+    parameters = inspect.signature(ARCHITECTURES[name].make).parameters
+    for size, value in sizes.items():
+        if size not in parameters:
+            raise UserError(f"{name} has no size {size!r}; {_hint(size, parameters)}")
+        least = 0 if size in _MAY_BE_ZERO else _LEAST.get((name, size), 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UserError(
+                f"{name}: {size} must be a whole number of at least {least}, got {value!r}"
+            )
+    if sizes.get("channels", 3) not in (1, 3):
+        raise UserError(f"{name}: channels must be 1 (grey) or 3 (colour), got {sizes['channels']}")
+    return {size: sizes.get(size, parameter.default) for size, parameter in parameters.items()}
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.7)
+    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
+
+
+def build(name: str, **sizes: int) -> Module:
+    """Make the network `name`, with random weights from torch's default generator.
+
+    Args:
+        name: a key of ARCHITECTURES.
+        sizes: keyword arguments of its function; those left out keep their defaults.
+
+    Raises:
+        UserError: no such architecture or size, or a size below its least value.
+
+    Example:
+        >>> build("compact", width=32)(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 3, 64, 64])
+    """
+    complete = sizes_of(name, sizes)
+    return ARCHITECTURES[name].make(**complete)
