@@ -1,4 +1,4 @@
-"""How close an image is to its reference: PSNR in its two averages, and SSIM.
+"""How close an image is to its reference: PSNR in its two averages, after a fit, and SSIM.
 
 Images are `(C, H, W)`, numpy arrays or tensors of any real dtype; the computation is in float64.
 `peak` is the largest value a pixel can have: 1 for images in [0, 1], 255 for 8-bit ones.
@@ -74,6 +74,22 @@ def psnr_of_mean_error(
     pairs = [_checked(p, t) for p, t in _pairs(predictions, targets)]
     total = math.fsum(float(np.sum((p - t) ** 2)) for p, t in pairs)
     return _decibels(total / sum(t.size for _, t in pairs), peak)
+
+
+def scale_invariant_psnr(prediction: Array, target: Array, peak: float = 1.0) -> float:
+    """The `psnr` of `a * prediction + b`, with the a and b for which it is highest, in dB.
+
+    For images whose brightness means nothing, as under a microscope, where the noisy and the clean
+    ones were scaled apart: a and b are those of least squares, over all channels together. A
+    constant prediction is replaced by the target's mean.
+
+    Arguments and errors as `psnr`.
+    """
+    x, y = _checked(prediction, target)
+    centred = x - x.mean()
+    power = float((centred**2).sum())
+    slope = float((centred * (y - y.mean())).sum()) / power if power else 0.0
+    return _decibels(float(np.mean((slope * centred + y.mean() - y) ** 2)), peak)
 
 
 def ssim(prediction: Array, target: Array, peak: float = 1.0) -> float:

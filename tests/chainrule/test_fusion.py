@@ -150,7 +150,7 @@ NETS: dict[str, Callable[[], Module]] = {
     **{
         name: lambda name=name: build(name, width=12)
         for name in ARCHITECTURES
-        if name not in ("compact", "unet")
+        if name not in ("compact", "unet", "guided")  # guided's input isn't an image alone
     },
 }
 

@@ -16,11 +16,16 @@ from noise2noise.benchmark.speed import Case, PhotoRow, Result, Row, Timing
 from noise2noise.benchmark.tables import markdown
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
-from noise2noise.networks import ARCHITECTURES, build
+from noise2noise.networks import ARCHITECTURES, build, sizes_of
 
 NETWORKS: list[tuple[str, dict[str, int], int]] = [
-    *((name, {"width": 6}, 20) for name in ARCHITECTURES if name not in ("compact", "unet")),
+    *(
+        (name, {"width": 6}, 20)
+        for name in ARCHITECTURES
+        if name not in ("compact", "guided", "unet")
+    ),
     ("compact", {"width": 4, "depth": 2}, 16),
+    ("guided", {"width": 4, "depth": 1}, 12),
     ("unet", {"width": 4, "depth": 2}, 12),
     ("mery-skip", {"width": 5, "depth": 6, "skip": 0}, 15),
     ("zhao", {"width": 5, "channels": 1}, 12),
@@ -46,7 +51,8 @@ def test_the_twin_computes_the_same_and_has_the_same_gradients(name, sizes, side
     model = with_random_weights(name, **sizes)
     network = twins.twin(model)
     assert [*network.state_dict()] == [*model.state_dict()]
-    x = torch.rand(2, sizes.get("channels", 3), side, side)
+    complete = sizes_of(name, sizes)
+    x = torch.rand(2, ARCHITECTURES[name].inputs(complete), side, side)
     y = model.forward(x)
     gy = torch.randn(y.shape)
     gx = model.backward(gy)

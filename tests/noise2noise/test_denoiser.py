@@ -29,7 +29,11 @@ NETWORKS = [
     ("compact", {"width": 8, "depth": 0}),
     ("compact", {"width": 4, "depth": 2, "channels": 1}),
     ("unet", {"width": 4, "depth": 2}),
-    *((name, {"width": 4}) for name in networks.ARCHITECTURES if name not in ("compact", "unet")),
+    *(
+        (name, {"width": 4})
+        for name in networks.ARCHITECTURES
+        if name not in ("compact", "guided", "unet")
+    ),
 ]
 IDS = [f"{name}-{sizes}" for name, sizes in NETWORKS]
 DTYPES = ["uint8", "uint16", "float32", "float64"]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noise2noise.metrics import mean_psnr, psnr, psnr_of_mean_error, ssim
+from noise2noise.metrics import mean_psnr, psnr, psnr_of_mean_error, scale_invariant_psnr, ssim
 
 
 def flat(value: float, shape: tuple[int, ...] = (3, 8, 8)) -> np.ndarray:
@@ -24,6 +24,22 @@ def test_psnr_of_a_known_error():
 def test_identical_images_are_infinitely_close():
     assert psnr(flat(0.3), flat(0.3)) == math.inf
     assert ssim(flat(0.3), flat(0.3)) == pytest.approx(1)
+
+
+def test_the_scale_invariant_psnr_is_that_of_the_best_fit():
+    rng = np.random.default_rng(0)
+    target, error = rng.random((1, 9, 11)), 0.05 * rng.standard_normal((1, 9, 11))
+    prediction = target + error
+    design = np.stack([prediction.ravel(), np.ones(prediction.size)], axis=1)
+    fit = design @ np.linalg.lstsq(design, target.ravel(), rcond=None)[0]
+    expected = psnr(fit.reshape(target.shape), target)
+    assert scale_invariant_psnr(prediction, target) == pytest.approx(expected)
+    assert scale_invariant_psnr(0.3 - 7 * prediction, target) == pytest.approx(expected)
+    assert scale_invariant_psnr(255 * prediction, 255 * target, 255) == pytest.approx(expected)
+    assert scale_invariant_psnr(flat(0.2), flat(0.7)) == math.inf
+    assert scale_invariant_psnr(np.zeros((1, 9, 11)), target) == pytest.approx(
+        psnr(np.full((1, 9, 11), target.mean()), target)
+    )
 
 
 def test_unsigned_integers_do_not_wrap_around():

@@ -18,6 +18,9 @@ SMALL = [
     ("fine", {"width": 3, "depth": 1}),
     ("fine", {"width": 2, "depth": 0, "blocks": 2}),
     ("fine", {"width": 2}),
+    ("guided", {"width": 3, "depth": 1, "blocks": 1}),
+    ("guided", {"width": 2, "depth": 0}),
+    ("guided", {"width": 2, "depth": 2, "blocks": 1, "most": 3}),
     ("unet", {"width": 3, "depth": 1}),
     ("unet", {"width": 2, "depth": 3}),
     ("zhao", {"width": 4}),
@@ -47,6 +50,11 @@ def facts(name: str, sizes: dict[str, int]) -> tuple[int, int]:
     return ARCHITECTURES[name].multiple(complete), ARCHITECTURES[name].reach(complete)
 
 
+def inputs(name: str, sizes: dict[str, int]) -> int:
+    """How many channels the network's input has."""
+    return ARCHITECTURES[name].inputs(sizes_of(name, sizes))
+
+
 def alive(model: Module) -> Module:
     """The model in float64 with no weight and no bias at zero, as after training."""
     model.to(torch.float64)
@@ -61,8 +69,9 @@ def alive(model: Module) -> Module:
 def test_the_output_has_the_shape_of_the_input(name, channels):
     multiple, _ = facts(name, {})
     height, width = multiple * -(-8 // multiple), multiple * -(-13 // multiple)
-    x = torch.rand(2, channels, height, width)
-    assert build(name, channels=channels, width=4).infer(x).shape == x.shape
+    x = torch.rand(2, inputs(name, {"channels": channels}), height, width)
+    y = build(name, channels=channels, width=4).infer(x)
+    assert y.shape == (2, channels, height, width)
 
 
 @pytest.mark.parametrize(("name", "sizes"), SMALL)
@@ -73,7 +82,8 @@ def test_multiple_is_the_least_there_is(name, sizes):
     fitting = []
     for side in range(start, start + 2 * multiple):
         try:
-            fitting.append(model.infer(torch.rand(1, 3, side, side)).shape[2] == side)
+            x = torch.rand(1, inputs(name, sizes), side, side)
+            fitting.append(model.infer(x).shape[2] == side)
         except ValueError:
             fitting.append(False)
     assert fitting == [side % multiple == 0 for side in range(start, start + 2 * multiple)]
@@ -88,7 +98,8 @@ def test_a_pixel_has_influence_as_far_as_reach_says_and_no_farther(name, sizes):
         values /= values[0].sum()  # and no sigmoid is saturated
     side = -(-(2 * reach + 2 * multiple) // multiple) * multiple
     first = reach // multiple * multiple
-    x = 0.1 + 0.5 * torch.rand(1, 1, side, side, dtype=torch.float64)
+    channels = inputs(name, {**sizes, "channels": 1})
+    x = 0.1 + 0.5 * torch.rand(1, channels, side, side, dtype=torch.float64)
     y = model.infer(x)
     farthest = 0
     for place in range(first, first + multiple):  # strided layers treat neighbours differently
@@ -104,7 +115,8 @@ def test_a_pixel_has_influence_as_far_as_reach_says_and_no_farther(name, sizes):
 def test_gradients(name, sizes):
     multiple, _ = facts(name, sizes)
     model = alive(build(name, **sizes))
-    gradcheck_direction(model, torch.rand(2, 3, max(3 * multiple, 8), max(2 * multiple, 8)))
+    size = max(3 * multiple, 8), max(2 * multiple, 8)
+    gradcheck_direction(model, torch.rand(2, inputs(name, sizes), *size))
 
 
 def test_sizes_are_arguments():
@@ -121,6 +133,25 @@ def test_sizes_are_arguments():
     assert smallest == (8 * 16 + 8) + 2 * 2 * (8 * 8 * 9 + 8) + (8 * 16 + 1)
     for more in ({"channels": 3}, {"width": 9}, {"depth": 1}, {"blocks": 2}):
         assert parameters("compact", **{"channels": 1, "width": 8, "depth": 0, **more}) > smallest
+
+
+def test_guided_takes_images_of_any_scale_and_strength_of_noise():
+    model = alive(build("guided", channels=1, width=3, depth=1, blocks=1))
+    x = torch.randn(2, 2, 8, 12, dtype=torch.float64)
+    for factor in (1e-6, 0.3, 1e5):
+        torch.testing.assert_close(
+            model.infer(factor * x), factor * model.infer(x), rtol=1e-9, atol=0
+        )
+
+
+def test_guided_begins_as_a_network_that_changes_nothing():
+    x = torch.rand(1, 6, 16, 16)
+    assert torch.equal(build("guided", width=4, depth=1).infer(x), x[:, :3])
+
+
+def test_guided_has_no_more_channels_than_most():
+    model = build("guided", width=4, depth=3, most=8)
+    assert max(max(values.shape[:2]) for values in model.parameters()) == 8
 
 
 def test_compact_begins_as_a_network_that_changes_nothing():
@@ -143,7 +174,7 @@ def test_the_same_seed_makes_the_same_network():
         (
             "?",
             {},
-            "no architecture '[?]'; choose one of compact, fine, unet, zhao, david",
+            "no architecture '[?]'; choose one of compact, fine, guided, unet, zhao, david",
         ),
         ("compact", {"widht": 3}, "compact has no size 'widht'; did you mean width[?]"),
         ("zhao", {"kernel": 3}, "no size 'kernel'; choose one of channels, width, depth, leaky"),

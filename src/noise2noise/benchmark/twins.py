@@ -25,6 +25,7 @@ from chainrule import (
     SkipConcat,
     Tape,
 )
+from noise2noise.networks.guided import Guided
 from noise2noise.networks.reports import MerySkip
 
 Step = Callable[[], object]
@@ -215,6 +216,15 @@ class _SkipConcat(nn.Module):
         return torch.cat((x, self.inner(x)), 1)
 
 
+class _Guided(nn.Module):
+    def __init__(self, module: Guided) -> None:
+        super().__init__()
+        self.channels, self.inner = module.channels, _layer(module.inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, : self.channels] + self.inner(x)
+
+
 class _MerySkip(nn.Sequential):
     """The first activation goes both ways: through the inner layers, and to the last but one."""
 
@@ -238,4 +248,5 @@ _TWINS: dict[type[Module], Callable[..., nn.Module]] = {
     Residual: _Residual,
     SkipConcat: _SkipConcat,
     MerySkip: _mery_skip,
+    Guided: _Guided,
 }

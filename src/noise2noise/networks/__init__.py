@@ -4,6 +4,8 @@ A network takes (N, C, H, W) in [0, 1] and returns the same shape. Sizes are key
 that wider, deeper or grey versions are arguments and not copies.
 
 - `ours.py`, `reports.py`: the networks, a function each.
+- `guided.py`: the network that is told the noise; it takes the image and the noise's standard
+  deviation at each pixel.
 - `table.py`: their names, and what each asks of images; a new network is a function and a line
   there.
 - `transfer.py`: beginning one with another's weights.

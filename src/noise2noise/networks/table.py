@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from chainrule import Module
 from noise2noise.errors import UserError
+from noise2noise.networks.guided import Guided
 from noise2noise.networks.ours import compact, fine, unet
 from noise2noise.networks.reports import (
     MerySkip,
@@ -28,19 +29,33 @@ class Architecture(NamedTuple):
     """Height and width must be multiples of this, given the sizes."""
     reach: Callable[[dict[str, int]], int]
     """How far, in pixels, a pixel can influence the result, given the sizes."""
+    told: bool = False
+    """Whether the input holds, after the image's channels, the standard deviation of the noise of
+    each: (N, 2 C, H, W)."""
+
+    def inputs(self, sizes: Mapping[str, int]) -> int:
+        """Channels of the input, given all the sizes."""
+        return sizes["channels"] * (2 if self.told else 1)
 
 
 def _halved(sizes: dict[str, int]) -> int:
     return 2 ** sizes["depth"]
 
 
+def _reach_at_half(sizes: dict[str, int]) -> int:
+    """Of residual U-Nets whose first level has half the resolution.
+
+    Blocks reach 4 * blocks pixels of size 2^(i + 1) at level i; the way down and up reaches 3
+    pixels at level 0 and 2^i at level i.
+    """
+    return (8 * sizes["blocks"] + 1) * (2 ** (sizes["depth"] + 1) - 1) + 2
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "compact": Architecture(
         compact,
         multiple=lambda sizes: 2 ** (sizes["depth"] + 1),
-        # Blocks reach 4 * blocks pixels of size 2^(i + 1) at level i; the way down and up reaches
-        # 3 pixels at level 0 and 2^i at level i.
-        reach=lambda sizes: (8 * sizes["blocks"] + 1) * (2 ** (sizes["depth"] + 1) - 1) + 2,
+        reach=_reach_at_half,
     ),
     "fine": Architecture(
         fine,
@@ -49,6 +64,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         reach=lambda sizes: (
             4 * sizes["blocks"] * (2 ** (sizes["depth"] + 1) - 1) + 2 ** sizes["depth"] + 1
         ),
+    ),
+    "guided": Architecture(
+        Guided,
+        multiple=lambda sizes: 2 ** (sizes["depth"] + 1),
+        reach=_reach_at_half,
+        told=True,
     ),
     "unet": Architecture(
         unet,
@@ -70,7 +91,12 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
 }
 
-_LEAST = {("compact", "depth"): 0, ("fine", "depth"): 0, ("mery-skip", "depth"): 2}
+_LEAST = {
+    ("compact", "depth"): 0,
+    ("fine", "depth"): 0,
+    ("guided", "depth"): 0,
+    ("mery-skip", "depth"): 2,
+}
 _MAY_BE_ZERO = {"leaky", "inner", "skip"}
 
 
