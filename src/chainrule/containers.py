@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -12,6 +13,8 @@ from chainrule.module import Module, Tape
 
 class Sequential(Module):
     """Runs modules one after the other: y = f_n(... f_2(f_1(x))).
+
+    A tuple that a module returns is the inputs of the next one.
 
     Args:
         modules: the modules in order, or one mapping of names to modules. The names (by default
@@ -30,18 +33,20 @@ class Sequential(Module):
         self._children = _by_name(modules)
         self.steps = steps_of(self)
 
-    def run(self, x: Tensor, tape: Tape) -> Tensor:
+    def run(self, *arguments: Any) -> Any:
+        x, tape = arguments[0] if len(arguments) == 2 else arguments[:-1], arguments[-1]
+        del arguments  # which would keep the input alive
         for module in self.steps:
-            x = module.run(x, tape)
+            x = module.run(*x, tape) if isinstance(x, tuple) else module.run(x, tape)
         return x
 
-    def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
-        gradient: Tensor | None = gy
-        for module in reversed(self.steps):
-            if gradient is None:  # the modules left only hand the network's input on
+    def back(self, gy: Any, tape: Tape) -> Any:
+        for place in reversed(range(len(self.steps))):
+            gy = self.steps[place].back(gy, tape)
+            if gy is None and place:  # the modules left only hand the network's input on
+                tape.check_missing(self.steps[place])
                 break
-            gradient = module.back(gradient, tape)
-        return gradient
+        return gy
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         yield from self._children.items()
@@ -89,7 +94,9 @@ class Residual(Module):
 
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         gradient = self.inner.back(gy, tape)
-        return None if gradient is None else ops.add(gy, gradient)
+        if gradient is None:
+            return tape.check_missing(self.inner)
+        return ops.add(gy, gradient)
 
 
 class SkipConcat(Module):
@@ -116,7 +123,9 @@ class SkipConcat(Module):
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         (channels,) = tape.take(self)
         gradient = self.inner.back(gy[:, channels:], tape)
-        return None if gradient is None else ops.add(gy[:, :channels], gradient)
+        if gradient is None:
+            return tape.check_missing(self.inner)
+        return ops.add(gy[:, :channels], gradient)
 
 
 def _by_name(modules: tuple[Module | Mapping[str, Module], ...]) -> dict[str, Module]:

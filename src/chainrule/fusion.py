@@ -21,7 +21,7 @@ from chainrule.containers import Sequential, steps_of
 from chainrule.layers.activation import LeakyReLU, ReLU, Sigmoid
 from chainrule.layers.convolution import Conv2d, ConvTranspose2d
 from chainrule.layers.resampling import NearestUpsampling
-from chainrule.module import Module, Tape, accumulate
+from chainrule.module import Module, Tape
 from chainrule.ops.geometry import Block, image_size
 
 
@@ -48,17 +48,17 @@ class FusedConvolution(Module):
 
     def run(self, x: Tensor, tape: Tape) -> Tensor:
         y = ops.block(x, self.layer.weight, self.layer.bias, self._block)
-        tape.push(self, x, None if self.activation is None else y)
+        tape.push(self.layer, x, None if self.activation is None else y)
         return y
 
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
-        x, y = tape.take(self)
+        x, y = tape.take(self.layer)
         y = gy if y is None else y  # which is not read then
         weight, bias = self.layer.weight, self.layer.bias
         gweight, gbias = ops.block_parameter_grads(x, gy, y, self._block)
-        accumulate(weight, gweight)
+        tape.add(weight, gweight)
         if bias is not None:
-            accumulate(bias, gbias)
+            tape.add(bias, gbias)
         if not tape.wants_gradient(x):
             return None
         return ops.block_input_grad(gy, y, weight, image_size(x), self._block)

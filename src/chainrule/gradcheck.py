@@ -72,7 +72,8 @@ def gradcheck(
 
     Raises:
         GradientError: names the argument, the index and both values.
-        ValueError: `back` returned nothing for the input, or a gradient of another shape.
+        TapeError: `back` returned nothing for the input.
+        ValueError: it returned a gradient of another shape.
     """
     probe = _Probe(module, inputs, seed)
     for name, values in probe.arguments():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from chainrule import ops
 from chainrule.module import Module, Tape
+from chainrule.tape import Listener
 
 
 class Loss(Module):
@@ -20,6 +22,8 @@ class Loss(Module):
         ValueError: another reduction.
     """
 
+    constants: ClassVar[tuple[int, ...]] = (1,)  # the target
+
     error: Callable[[Tensor, Tensor], Tensor]
     error_grad: Callable[[Tensor, Tensor, float | Tensor], Tensor]
 
@@ -30,23 +34,24 @@ class Loss(Module):
             )
         self.reduction = reduction
 
-    def run(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, prediction: Tensor, target: Tensor, tape: Tape
-    ) -> Tensor:
+    def run(self, prediction: Tensor, target: Tensor, tape: Tape) -> Tensor:
         total = type(self).error(prediction, target)
         tape.push(self, prediction, target)
         return total / prediction.numel() if self.reduction == "mean" else total
 
-    def back(self, gradient: float | Tensor, tape: Tape) -> Tensor:  # type: ignore[override]
+    def back(self, gradient: float | Tensor, tape: Tape) -> Tensor:
         prediction, target = tape.take(self)
         scale = gradient / prediction.numel() if self.reduction == "mean" else gradient
         return type(self).error_grad(prediction, target, scale)
 
     def backward(
-        self, gradient: float | Tensor = 1.0, input_gradient: bool = True
-    ) -> Tensor | None:
+        self,
+        gradient: float | Tensor = 1.0,
+        input_gradient: bool = True,
+        listener: Listener | None = None,
+    ) -> Any:
         """dL/dprediction of the last `forward`, times `gradient` (a number or a scalar tensor)."""
-        return super().backward(gradient, input_gradient)
+        return super().backward(gradient, input_gradient, listener)
 
     def arguments(self) -> str:
         return f"reduction={self.reduction!r}"
@@ -99,7 +104,7 @@ class LogMSE(Loss):
             raise ValueError(f"LogMSE: floor must be above 0, got {floor!r}")
         self.floor = floor
 
-    def run(self, prediction: Tensor, target: Tensor, tape: Tape) -> Tensor:  # type: ignore[override]
+    def run(self, prediction: Tensor, target: Tensor, tape: Tape) -> Tensor:
         ops.check_target("LogMSE", prediction, target)
         if prediction.ndim == 0:
             raise ValueError("LogMSE: expected images along the first dimension, got a scalar")
@@ -109,7 +114,7 @@ class LogMSE(Loss):
         total = each.log().sum()
         return total / len(each) if self.reduction == "mean" else total
 
-    def back(self, gradient: float | Tensor, tape: Tape) -> Tensor:  # type: ignore[override]
+    def back(self, gradient: float | Tensor, tape: Tape) -> Tensor:
         error, each = tape.take(self)
         elements = error.numel() / (1 if self.reduction == "mean" else len(each))
         scale = 2 * gradient / (elements * each)

@@ -6,100 +6,23 @@ chain rule. A container runs its children in order and backs them in reverse. Th
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from chainrule import ops
+from chainrule.state import StateDictError, load_into, state_dict_of
+from chainrule.tape import Listener, Tape, TapeError, accumulate, first_line, gradient_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+__all__ = ["Module", "StateDictError", "Tape", "TapeError", "accumulate", "parameter"]
+
 Pullback = Callable[..., Any]
-
-
-class TapeError(RuntimeError):
-    """A tape was read in another order than the reverse of how it was written."""
-
-
-class StateDictError(ValueError):
-    """A state dict does not fit a module; nothing was loaded.
-
-    Attributes:
-        missing: names the module has and the state dict lacks.
-        extra: names the state dict has and the module lacks.
-        misshapen: names whose shapes differ, each with (the module's shape, the state dict's).
-    """
-
-    def __init__(
-        self,
-        missing: list[str],
-        extra: list[str],
-        misshapen: dict[str, tuple[tuple[int, ...], tuple[int, ...]]],
-    ) -> None:
-        self.missing, self.extra, self.misshapen = missing, extra, misshapen
-        shapes = [
-            f"{name} is {ours} here and {theirs} there"
-            for name, (ours, theirs) in misshapen.items()
-        ]
-        parts = [
-            f"{label}: {', '.join(names)}"
-            for label, names in (("missing", missing), ("extra", extra), ("shape", shapes))
-            if names
-        ]
-        super().__init__("the state dict does not fit this module; " + "; ".join(parts))
-
-
-class Tape:
-    """What one forward pass leaves for its backward pass: a stack of (module, values) records.
-
-    Args:
-        source: the input of the network, whose gradient may be skipped; see `wants_gradient`.
-        keep: false in inference; then nothing is kept and nothing can be taken.
-    """
-
-    def __init__(self, source: Tensor | None = None, keep: bool = True) -> None:
-        self.keep = keep
-        self.source_gradient = True
-        # A weak reference: an input that no record keeps needs not stay alive to be recognized.
-        self._source = None if source is None else weakref.ref(source)
-        self._records: list[tuple[Module, tuple[Any, ...]]] = []
-
-    def push(self, module: Module, *values: Any) -> None:
-        """Keep `values` until `module` takes them back."""
-        if self.keep:
-            self._records.append((module, values))
-
-    def take(self, module: Module) -> tuple[Any, ...]:
-        """Take the last record, which must be `module`'s, off the tape; this frees its activations.
-
-        Raises:
-            TapeError: the tape is empty, or the last record is another module's.
-        """
-        if not self._records:
-            raise TapeError(f"{_first_line(module)} asks for its record, but the tape is empty")
-        writer, values = self._records[-1]
-        if writer is not module:
-            raise TapeError(
-                f"{_first_line(module)} asks for its record, but the last one on the tape is of "
-                f"{_first_line(writer)}; back must undo run in reverse order"
-            )
-        self._records.pop()
-        return values
-
-    def wants_gradient(self, x: Tensor) -> bool:
-        """Whether dL/dx has a reader: false only for the network's input when that was waived."""
-        return self.source_gradient or self._source is None or x is not self._source()
-
-    def __iter__(self) -> Iterator[tuple[Module, tuple[Any, ...]]]:
-        """The records, oldest first."""
-        return iter(self._records)
-
-    def __len__(self) -> int:
-        return len(self._records)
 
 
 def parameter(values: Tensor) -> Tensor:
@@ -108,38 +31,37 @@ def parameter(values: Tensor) -> Tensor:
     return values
 
 
-def accumulate(parameter: Tensor, gradient: Tensor) -> None:
-    """Add `gradient` to `parameter.grad` in place; `torch.optim` may have set that to None.
-
-    Raises:
-        ValueError: the gradient has another shape than the parameter, even one that broadcasts.
-    """
-    ops.accumulate(_gradient(parameter), gradient)
-
-
 class Module:
     """A differentiable function with parameters: subclasses write `run` and `back`.
 
     A tensor attribute is a parameter, unless `buffers` names it as state that isn't learned. A
-    module attribute, or a list or tuple of modules, is a child. There is nothing to register.
+    module attribute is a child, and so is every module in lists, tuples and dicts, nested or not.
+    There is nothing to register.
 
     Attributes:
         training: true until `.eval()`; batch normalization behaves differently in the two.
+        constants: the places of inputs that are data, as a loss's target (1,): no gradient.
     """
 
     buffers: ClassVar[tuple[str, ...]] = ()
+    constants: ClassVar[tuple[int, ...]] = ()
     training: bool = True
     _last_pullback: Pullback | None = None
 
-    def run(self, x: Tensor, tape: Tape) -> Tensor:
-        """Compute y from x, and push on `tape` what `back` will need."""
+    # To type checkers `*args: Any, **kwargs: Any` says that subclasses have their own parameters.
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """`run(x, tape)`: compute y from x, and push on `tape` what `back` will need.
+
+        There may be several inputs before the tape, integers among them, and a tuple of outputs.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no run(x, tape)")
 
-    def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
-        """Given dL/dy, add to the parameters' `.grad` and return dL/dx.
+    def back(self, *args: Any, **kwargs: Any) -> Any:
+        """`back(gy, tape)`: given dL/dy, add the parameters' gradients and return dL/dx.
 
-        Takes off `tape` what `run` pushed. May return None instead of dL/dx when
-        `tape.wants_gradient(x)` is false.
+        Takes off `tape` what `run` pushed, and hands `tape.add` the gradient of each parameter. May
+        return None instead of dL/dx when `tape.wants_gradient(x)` is false. For several outputs gy
+        is a tuple; for several inputs it returns one, with None for those of integers.
         """
         raise NotImplementedError(f"{type(self).__name__} has no back(gy, tape)")
 
@@ -149,7 +71,7 @@ class Module:
 
     # -- the classic interface ------------------------------------------------------------------
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Any:
         """y = f(x). Remembers this pass, and only this one, for `backward`.
 
         Raises:
@@ -161,69 +83,75 @@ class Module:
 
     __call__ = forward
 
-    def backward(self, gy: Any, /, input_gradient: bool = True) -> Tensor | None:
+    def backward(
+        self, gy: Any, /, input_gradient: bool = True, listener: Listener | None = None
+    ) -> Any:
         """Backward pass of the last `forward`: adds to every `.grad` and returns dL/dx.
 
         Args:
-            gy: dL/dy, of the shape of y.
+            gy: dL/dy, of the shape of y; for a tuple of outputs a tuple.
             input_gradient: false skips dL/dx, which training has no use for; then returns None.
+            listener: called with each parameter when its gradient is final; see `Tape.listen`.
 
         Raises:
-            TapeError: there was no forward pass since the last backward pass.
+            TapeError: there was no forward pass since the last backward pass; a tensor that it
+                needs, or a parameter, was changed since; or some `back` doesn't mirror its `run`.
             TypeError, ValueError: gy has another dtype or shape than y.
         """
         back, self._last_pullback = self._last_pullback, None
         if back is None:
             raise TapeError(
-                f"{_first_line(self)}: backward needs a forward pass of its own before it; "
+                f"{first_line(self)}: backward needs a forward pass of its own before it; "
                 "for several forward passes use pullback"
             )
-        return back(gy, input_gradient=input_gradient)
+        return back(gy, input_gradient=input_gradient, listener=listener)
 
-    def pullback(self, *inputs: Tensor) -> tuple[Tensor, Pullback]:
+    def pullback(self, *inputs: Tensor) -> tuple[Any, Pullback]:
         """Forward pass with a backward pass of its own: returns y and `back(gy) -> dL/dx`.
 
-        Any number of passes may be open at once, and be backed in any order, each once.
+        Any number of passes may be open at once, and be backed in any order, each once; a parameter
+        that changes while one is open is an error. `back` takes what `backward` takes.
         """
         inputs = _detached(self, inputs)
-        tape = Tape(inputs[0])
-        with torch.no_grad():
-            y = self.run(*inputs, tape)  # type: ignore[call-arg]
-        y_shape, y_dtype = y.shape, y.dtype  # not y itself, which this pass must not keep alive
+        tape = Tape(*inputs)
+        y = _placed(self, self.run, *inputs, tape)
+        tape.watch_outputs(*_tuple(y))
+        # Not y and the inputs themselves, which this pass must not keep alive.
+        kinds = [(each.shape, each.dtype) for each in _tuple(y)]
+        outputs = kinds if isinstance(y, tuple) else kinds[0]
+        wanted = [
+            x.is_floating_point() and place not in self.constants for place, x in enumerate(inputs)
+        ]
 
-        def back(gy: Any, /, input_gradient: bool = True) -> Tensor | None:
+        def back(gy: Any, /, input_gradient: bool = True, listener: Listener | None = None) -> Any:
             nonlocal tape
             if tape is None:
-                raise TapeError(f"{_first_line(self)}: this pass has been backed already")
-            _check_output_gradient(self, gy, y_shape, y_dtype)
+                raise TapeError(f"{first_line(self)}: this pass has been backed already")
+            gy = _checked(self, gy, outputs)
             spent, tape = tape, None
             spent.source_gradient = input_gradient
-            with torch.no_grad():
-                gx = self.back(gy.detach() if isinstance(gy, Tensor) else gy, spent)
-            if gx is not None and len(spent):
-                left = _first_line(next(iter(spent))[0])
-                raise TapeError(f"{_first_line(self)}: back left a record of {left} on the tape")
-            return gx if input_gradient else None
+            if listener is not None:
+                spent.listen(listener)
+            gx = _placed(self, self.back, gy, spent)
+            _placed(self, spent.finish)
+            if not input_gradient:
+                return None
+            _check_input_gradients(self, gx, wanted)
+            return gx
 
         del inputs
         return y, back
 
-    def infer(self, *inputs: Tensor) -> Tensor:
+    def infer(self, *inputs: Tensor) -> Any:
         """y = f(x) with nothing kept for a backward pass: every activation is freed once used."""
-        with torch.no_grad():
-            return self.run(*_detached(self, inputs), Tape(keep=False))  # type: ignore[call-arg]
+        return _placed(self, self.run, *_detached(self, inputs), Tape(keep=False))
 
     # -- parameters and state -------------------------------------------------------------------
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules held by this one's attributes, with the names a state dict gives them."""
         for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, list | tuple):
-                for index, item in enumerate(value):
-                    if isinstance(item, Module):
-                        yield f"{name}.{index}", item
+            yield from _modules_in(name, value)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all below it, depth first; a module at two places comes twice."""
@@ -254,7 +182,7 @@ class Module:
 
     def param(self) -> list[tuple[Tensor, Tensor]]:
         """(parameter, gradient) pairs. The gradient is the parameter's `.grad`, not a copy."""
-        return [(value, _gradient(value)) for value in self.parameters()]
+        return [(value, gradient_of(value)) for value in self.parameters()]
 
     def zero_grad(self) -> None:
         """Set every gradient to zero, in place."""
@@ -262,8 +190,12 @@ class Module:
             ops.zero(gradient)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The live parameters and buffers by name, with PyTorch's names and layouts."""
-        return dict(self.named_tensors())
+        """The live parameters and buffers by name, with PyTorch's names and layouts.
+
+        Raises:
+            ValueError: two different tensors have one name.
+        """
+        return state_dict_of(self.named_tensors())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Copy values by name into the parameters and buffers; all of them or none.
@@ -271,19 +203,7 @@ class Module:
         Raises:
             StateDictError: lists what is missing, what is extra, and what has another shape.
         """
-        ours = self.state_dict()
-        missing = [name for name in ours if name not in state]
-        extra = [name for name in state if name not in ours]
-        misshapen = {
-            name: (tuple(value.shape), tuple(state[name].shape))
-            for name, value in ours.items()
-            if name in state and value.shape != state[name].shape
-        }
-        if missing or extra or misshapen:
-            raise StateDictError(missing, extra, misshapen)
-        with torch.no_grad():
-            for name, value in ours.items():
-                value.copy_(state[name].detach())
+        load_into(self.state_dict(), state)
 
     def to(self, *targets: str | torch.device | torch.dtype) -> Self:
         """Move parameters, gradients and buffers to a device and/or a float dtype, in place.
@@ -297,6 +217,7 @@ class Module:
         for _, value in self.named_tensors():
             gradient, value.grad = value.grad, None
             value.data = _moved(value.data, targets)
+            increment_version(value)  # an open pass computed with another one
             if gradient is not None:
                 value.grad = _moved(gradient, targets)
         return self
@@ -334,39 +255,118 @@ class Module:
 
 def _detached(module: Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     if not inputs:
-        raise TypeError(f"{_first_line(module)}: expected an input, got none")
+        raise TypeError(f"{first_line(module)}: expected an input, got none")
     for x in inputs:
         if not isinstance(x, Tensor):
             raise TypeError(
-                f"{_first_line(module)}: expected the input to be a tensor, got {type(x).__name__}"
+                f"{first_line(module)}: expected the input to be a tensor, got {type(x).__name__}"
             )
     return tuple(x.detach() for x in inputs)
 
 
-def _check_output_gradient(module: Module, gy: Any, shape: torch.Size, dtype: torch.dtype) -> None:
+def _modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
+    """The modules in an attribute's value, named by their way through its containers."""
+    if isinstance(value, Module):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _modules_in(f"{name}.{key}", item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _modules_in(f"{name}.{index}", item)
+
+
+def _tuple(values: Any) -> tuple[Any, ...]:
+    return values if isinstance(values, tuple) else (values,)
+
+
+_Kind = tuple[torch.Size, torch.dtype]
+
+
+def _checked(module: Module, gy: Any, outputs: list[_Kind] | _Kind) -> Any:
+    """The gradient of each output, checked and without its graph."""
+    if isinstance(outputs, tuple):
+        return _checked_one(module, gy, *outputs)
+    if not isinstance(gy, tuple) or len(gy) != len(outputs):
+        raise TypeError(
+            f"{first_line(module)}: expected a tuple with a gradient for each of the "
+            f"{len(outputs)} outputs, got {type(gy).__name__}"
+            + (f" of {len(gy)}" if isinstance(gy, tuple) else "")
+        )
+    return tuple(_checked_one(module, each, *kind) for each, kind in zip(gy, outputs, strict=True))
+
+
+def _checked_one(module: Module, gy: Any, shape: torch.Size, dtype: torch.dtype) -> Any:
+    if gy is None and not dtype.is_floating_point:
+        return None
     if not isinstance(gy, Tensor):
         if shape:  # the gradient of a scalar, as a loss is, may be a number
             raise TypeError(
-                f"{_first_line(module)}: expected the output's gradient to be a tensor of shape "
+                f"{first_line(module)}: expected the output's gradient to be a tensor of shape "
                 f"{tuple(shape)}, got {type(gy).__name__}"
             )
-        return
+        return gy
     if gy.shape != shape:
         raise ValueError(
-            f"{_first_line(module)}: expected the output's gradient to have the output's shape "
+            f"{first_line(module)}: expected the output's gradient to have the output's shape "
             f"{tuple(shape)}, got {tuple(gy.shape)}"
         )
     if gy.dtype != dtype:
         raise TypeError(
-            f"{_first_line(module)}: the output is {dtype} and its gradient {gy.dtype}; "
+            f"{first_line(module)}: the output is {dtype} and its gradient {gy.dtype}; "
             "convert the gradient with .to(dtype)"
         )
+    return gy.detach()
 
 
-def _gradient(value: Tensor) -> Tensor:
-    if value.grad is None:
-        value.grad = torch.zeros_like(value)
-    return value.grad
+def _check_input_gradients(module: Module, gx: Any, wanted: list[bool]) -> None:
+    if not isinstance(gx, tuple):
+        if gx is None and any(wanted):
+            raise TapeError(
+                f"{first_line(module)}: back returned None, but its input's gradient is wanted; "
+                "return it"
+            )
+        return
+    if len(gx) != len(wanted):
+        raise TapeError(
+            f"{first_line(module)}: back returned {len(gx)} gradients for {len(wanted)} inputs"
+        )
+    for place, (gradient, needed) in enumerate(zip(gx, wanted, strict=True)):
+        if gradient is None and needed:
+            raise TapeError(
+                f"{first_line(module)}: back returned None for input {place}, but its gradient is "
+                "wanted; return it"
+            )
+
+
+def _placed(root: Module, function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function(*arguments)` without autograd; an error says at which module below root it was."""
+    try:
+        with torch.no_grad():
+            return function(*arguments)
+    except Exception as error:
+        name = _place_of(error, root)
+        if name and error.args and isinstance(error.args[0], str):
+            error.args = (f"{name}: {error.args[0]}", *error.args[1:])
+        raise
+
+
+def _place_of(error: Exception, root: Module) -> str:
+    """The name, in the root's state dict, of the innermost module that the error came through."""
+    names = {id(module): name for name, module in reversed([*root.named_modules()])}
+    passed = [getattr(error, "module", None)]
+    step = error.__traceback__
+    while step is not None:
+        passed.insert(1, step.tb_frame.f_locals.get("self"))
+        step = step.tb_next
+    for module in passed:
+        if not isinstance(module, Module):
+            continue
+        # What computes several layers at once has no name of its own, but its layers have.
+        for each in (module, *(child for _, child in module.named_children())):
+            if id(each) in names:
+                return names[id(each)]
+    return ""
 
 
 def _moved(value: Tensor, targets: tuple[str | torch.device | torch.dtype, ...]) -> Tensor:
@@ -374,7 +374,3 @@ def _moved(value: Tensor, targets: tuple[str | torch.device | torch.dtype, ...])
         if not isinstance(target, torch.dtype) or value.is_floating_point():
             value = value.to(target)
     return value
-
-
-def _first_line(module: Module) -> str:
-    return repr(module).partition("\n")[0].rstrip("(")

@@ -374,7 +374,8 @@ def test_a_record_in_the_wrong_order_names_both_modules():
     net = Swapped()
     net.forward(torch.ones(1, 2, 3, 3))
     message = (
-        r"^Conv2d\(2, 2, .*\) asks for its record, but the last one .* is of Sigmoid\(\); back "
+        r"^first: Conv2d\(2, 2, .*\) asks for its record, "
+        r"but the last one .* is of Sigmoid\(\); back "
     )
     with pytest.raises(TapeError, match=message):
         net.backward(torch.ones(1, 2, 3, 3))
@@ -387,7 +388,7 @@ def test_a_record_left_over_is_named():
 
     net = Forgetful()
     net.forward(torch.ones(1, 2, 3, 3))
-    with pytest.raises(TapeError, match=r"^Forgetful: back left a record of Conv2d\(2, 2, .*\) on"):
+    with pytest.raises(TapeError, match=r"^first: Conv2d\(2, 2, .*\): its record was left"):
         net.backward(torch.ones(1, 2, 3, 3))
 
 
@@ -399,7 +400,9 @@ def test_a_record_taken_twice_is_named():
 
     net = Greedy()
     net.forward(torch.ones(1, 2, 3, 3))
-    with pytest.raises(TapeError, match=r"^Conv2d\(2, 2, .*\) asks for .*, but the tape is empty$"):
+    with pytest.raises(
+        TapeError, match=r"^first: Conv2d\(2, 2, .*\) asks for .*, but the tape is empty$"
+    ):
         net.backward(torch.ones(1, 2, 3, 3))
 
 

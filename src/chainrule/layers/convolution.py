@@ -9,7 +9,7 @@ from torch import Size, Tensor
 
 from chainrule import ops
 from chainrule.initializers import initialize
-from chainrule.module import Module, Tape, accumulate, parameter
+from chainrule.module import Module, Tape, parameter
 from chainrule.ops.geometry import Block, IntOrPair, Padding, image_size, pair, window
 
 
@@ -76,9 +76,9 @@ class Conv2d(Module):
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         (x,) = tape.take(self)
         gweight, gbias = ops.block_parameter_grads(x, gy, gy, self.block())
-        accumulate(self.weight, gweight)
+        tape.add(self.weight, gweight)
         if self.bias is not None:
-            accumulate(self.bias, gbias)
+            tape.add(self.bias, gbias)
         if not tape.wants_gradient(x):
             return None
         return ops.conv2d_input_grad(gy, self.weight, image_size(x), **self._options())
@@ -173,9 +173,9 @@ class ConvTranspose2d(Module):
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         (x,) = tape.take(self)
         gweight, gbias = ops.block_parameter_grads(x, gy, gy, self.block())
-        accumulate(self.weight, gweight)
+        tape.add(self.weight, gweight)
         if self.bias is not None:
-            accumulate(self.bias, gbias)
+            tape.add(self.bias, gbias)
         if not tape.wants_gradient(x):
             return None
         return ops.conv_transpose2d_input_grad(gy, self.weight, image_size(x), **self._options())

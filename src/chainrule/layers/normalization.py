@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from chainrule import ops
-from chainrule.module import Module, Tape, accumulate, parameter
+from chainrule.module import Module, Tape, parameter
 
 
 class BatchNorm2d(Module):
@@ -71,8 +71,8 @@ class BatchNorm2d(Module):
         xhat, scale, from_batch = tape.take(self)
         if self.weight is not None and self.bias is not None:
             gy, gweight, gbias = ops.affine_grad(gy, xhat, self.weight)
-            accumulate(self.weight, gweight)
-            accumulate(self.bias, gbias)
+            tape.add(self.weight, gweight)
+            tape.add(self.bias, gbias)
         if from_batch:
             return ops.normalize_grad(gy, xhat, scale)
         return ops.normalize_fixed_grad(gy, scale)  # running averages don't depend on x

@@ -1,13 +1,15 @@
 """The public ops: pure functions in pairs, forward and gradient. Each checks, then dispatches.
 
 `on(x)` is the backend that computes with x: see `chainrule.ops.backends`. This is the only place
-with shape checks. An error names the op, what was expected and what came.
+with shape checks, and where what is written in place through a pointer is marked as written: passes
+that wait for their gradient watch for that. An error names the op, what was expected and what came.
 Images are (N, C, H, W), all sizes at least 1, of one float dtype and on one device.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from chainrule.ops.backends import on
 from chainrule.ops.geometry import (
@@ -530,11 +532,13 @@ def accumulate(total: Tensor, gradient: Tensor) -> None:
         )
     _check_alike("accumulate", total, "sum", gradient=gradient)
     on(total).accumulate(total, gradient)
+    increment_version(total)
 
 
 def zero(values: Tensor) -> None:
     """values = 0."""
     on(values).zero(values)
+    increment_version(values)
 
 
 def sgd_step(
@@ -556,6 +560,7 @@ def sgd_step(
     _check_step("SGD", value, gradient=gradient, velocity=velocity)
     settings = (lr, momentum, dampening, weight_decay, nesterov)
     on(value).sgd_step(value, gradient, velocity, first, *settings)
+    increment_version(value)
 
 
 def adam_step(
@@ -578,6 +583,7 @@ def adam_step(
     _check_step("Adam", value, gradient=gradient, mean=mean, square=square)
     settings = (lr, betas, eps, weight_decay, keep, steps)
     on(value).adam_step(value, gradient, mean, square, *settings)
+    increment_version(value)
 
 
 # -- checks ----------------------------------------------------------------------------------------
