@@ -1,1 +1,14 @@
-"""What the noise of an image is, and how noise is made."""
+"""What the noise of an image is (`estimate`, `NoiseProfile`), and how noise is made (`parse`)."""
+
+from noise2noise.noise.corruptions import Corruption, parse
+from noise2noise.noise.estimate import estimate, estimate_together
+from noise2noise.noise.profile import Correlation, NoiseProfile
+
+__all__ = [
+    "Correlation",
+    "Corruption",
+    "NoiseProfile",
+    "estimate",
+    "estimate_together",
+    "parse",
+]

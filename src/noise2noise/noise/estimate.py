@@ -1,0 +1,257 @@
+"""Measures the noise of an image, from it alone or from two recordings of one scene.
+
+Squares of 8 x 8 pixels (`noise2noise.noise.patches`) are sorted into classes of like brightness. In
+each class the smoothest are kept, the variance of their highest frequencies is the noise's, and a
+straight line through the classes is the profile. What each step takes care of:
+
+- *Texture* looks like noise. The smoothest squares of a class have least of it; a class that has
+  some left (more in its middle frequencies than noise alone would put there) counts for less; and
+  points above the line pull less at it than points below.
+- *Clipping* makes noise look small. A share p of a class's pixels at the lowest value and q at the
+  highest say how much of its bell curve was cut off, so how wide it was before.
+- *Impulses* are told apart by their neighbours, counted, and left out.
+- *Correlated noise* has little in the highest frequencies. The same squares taken from means of
+  2 x 2 and of 4 x 4 pixels give `spectrum`, and all frequencies of the smoothest squares give the
+  correlation and the standard deviation of a pixel.
+
+Selecting homogeneous patches is the way of X. Liu, M. Tanaka and M. Okutomi, "Single-Image Noise
+Level Estimation for Blind Denoising", IEEE Transactions on Image Processing 22, 2013; reading noise
+from the highest frequencies of smooth blocks that of N. Ponomarenko et al., "An Automatic Approach
+to Lossy Compression of AVIRIS Images", IGARSS 2007; clipping is undone after A. Foi, "Clipped Noisy
+Images: Heteroskedastic Modeling and Practical Denoising", Signal Processing 89, 2009.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from noise2noise.noise import patches
+from noise2noise.noise.impulses import without_impulses
+from noise2noise.noise.patches import Patches
+from noise2noise.noise.profile import NoiseProfile
+from noise2noise.noise.spectrum import with_scales
+
+_CLASSES = 24
+_SMOOTH = 0.15  # of a class is kept
+_FEWEST = 30  # squares of a class
+_MOST_CLIPPED = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """The variance of one channel's noise by brightness.
+
+    Attributes:
+        level: (K,) brightness, ascending.
+        variance: (K,) of the noise there.
+        weight: (K,) how much each counts: of the order of the number of values behind it.
+    """
+
+    level: np.ndarray
+    variance: np.ndarray
+    weight: np.ndarray
+
+
+def estimate(image: np.ndarray) -> NoiseProfile:
+    """The noise of one image.
+
+    Arguments:
+        image: `(C, H, W)` floats of any range; anything that is sliced as an array is, of which
+            large images are read in 24 crops of 256 x 256 pixels.
+
+    Returns:
+        The profile, in the image's own units: `estimate(a * x + b)` is
+        `estimate(x).scaled(a, b)` up to rounding, for a above 0. Its confidence is 0 for images too
+        small to tell (a side below 16 pixels).
+
+    Raises:
+        ValueError: `image` is not `(C, H, W)`, or empty.
+    """
+    return measure(image)[0]
+
+
+def measure(image: np.ndarray) -> tuple[NoiseProfile, list[Points]]:
+    """`estimate`, and the points that the line was drawn through, a set for each channel."""
+    if image.ndim != 3 or 0 in image.shape:
+        raise ValueError(f"expected an image of shape (C, H, W), got {image.shape}")
+    return measure_together([image])
+
+
+def estimate_together(images: Sequence[np.ndarray]) -> NoiseProfile:
+    """What one camera or microscope leaves in several images `(C, H, W)`; see `estimate`.
+
+    Raises:
+        ValueError: there is no image, or they differ in their channels.
+    """
+    return measure_together(images)[0]
+
+
+def measure_together(images: Sequence[np.ndarray]) -> tuple[NoiseProfile, list[Points]]:
+    """`estimate_together`, and the points that the line was drawn through for each channel."""
+    if len({len(image) for image in images}) != 1:
+        raise ValueError("expected one or more images of the same channels")
+    parts = [
+        np.asarray(image[:, rows, columns], np.float32)
+        for image in images
+        for rows, columns in patches.crops(
+            *image.shape[1:], most=max(patches.MOST_CROPS // len(images), 1)
+        )
+    ]
+    return _measured(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Channel:
+    """What was read from a channel: its crops without impulses, and their squares at one scale."""
+
+    planes: list[np.ndarray]
+    found: Patches
+    impulses: float
+
+
+def _measured(parts: list[np.ndarray]) -> tuple[NoiseProfile, list[Points]]:
+    """The profile of crops (C, h, w), and the points of each channel."""
+    channels = [_read(list(planes)) for planes in zip(*parts, strict=True)]
+    points = [_points(channel.found) for channel in channels]
+    usable = all(len(each.level) for each in points)
+    if not usable:
+        nothing = (0.0,) * len(channels)
+        return NoiseProfile(shot=nothing, read=nothing, confidence=0.0), points
+    black = min(float(each.level.min()) for each in points)
+    lines = [_line(each, black) for each in points]
+    shot, read = zip(*lines, strict=True)
+    profile = NoiseProfile(
+        shot=shot,
+        read=read,
+        black=black,
+        impulses=float(np.mean([channel.impulses for channel in channels])),
+        confidence=_confidence(channels, points, lines, black),
+    )
+    return with_scales(profile, [channel.planes for channel in channels]), points
+
+
+def _read(planes: list[np.ndarray]) -> _Channel:
+    rough = _rough_sigma(planes)
+    repaired = [without_impulses(plane, rough) for plane in planes]
+    planes = [plane for plane, _ in repaired]
+    pixels = sum(plane.size for plane in planes)
+    share = sum(count for _, count in repaired) / pixels
+    return _Channel(planes, patches.of(planes), share)
+
+
+def _rough_sigma(planes: list[np.ndarray]) -> float:
+    """An upper bound for most of the noise, by which impulses are told: of diagonal differences."""
+    differences = np.concatenate([_diagonal_differences(plane) for plane in planes])
+    if not len(differences):
+        return math.inf
+    middle, most = np.quantile(differences, (0.5, 0.9))
+    # More than half are 0 where the dark is clipped, or where few photons were counted.
+    return float(middle / patches.MAD if middle > 0 else most / NormalDist().inv_cdf(0.95))
+
+
+def _diagonal_differences(plane: np.ndarray) -> np.ndarray:
+    height, width = (size // 2 * 2 for size in plane.shape)
+    x = plane[:height, :width]
+    return np.abs(x[::2, ::2] - x[::2, 1::2] - x[1::2, ::2] + x[1::2, 1::2]).ravel() / 2
+
+
+def _points(found: Patches) -> Points:
+    """The variance by brightness of a channel with these squares."""
+    varied = found[found.piled[:, (0, 3)].max(axis=1) < 1]
+    order = np.argsort(varied.level, kind="stable")
+    count = min(max(len(order) // (4 * _FEWEST), 1), _CLASSES)
+    classes = [
+        _point(varied[members]) for members in np.array_split(order, count) if len(members) >= 4
+    ]
+    rows = np.array([row for row in classes if row is not None]).reshape(-1, 4)
+    level, variance, texture, weight = rows[np.argsort(rows[:, 0], kind="stable")].T
+    if not len(level):
+        return Points(level, variance, weight)
+    # Relative to what is usual in this image: correlated noise has more of it everywhere.
+    ratio = texture / np.maximum(variance, 1e-9 * texture.max() + np.finfo(np.float32).tiny)
+    excess = np.maximum(ratio / np.quantile(ratio, 0.25) - 1, 0)
+    return Points(level, variance, weight / (1 + (excess / 0.3) ** 2))
+
+
+def _point(members: Patches) -> tuple[float, float, float, float] | None:
+    """Level, variance, texture and weight of a class of squares; None if too much is clipped."""
+    count = min(max(int(_SMOOTH * len(members)), _FEWEST), len(members))
+    smooth = members[np.argpartition(members.texture, count - 1)[:count]]
+    variance = patches.robust_sigma(smooth.fine) ** 2
+    low, above_low, below_high, high = smooth.piled.mean(axis=0)
+    # A pile towers above the value beside it; of counted photons the zeros don't.
+    low, high = low * (low > 2 * above_low), high * (high > 2 * below_high)
+    if low + high > _MOST_CLIPPED:
+        return None
+    shift, shrinkage = _clipping(low, high)
+    sigma = math.sqrt(variance / shrinkage)
+    level = float(smooth.level.mean()) - sigma * shift
+    return level, sigma**2, float(smooth.texture.mean()), float(count)
+
+
+def _clipping(low: float, high: float) -> tuple[float, float]:
+    """Mean and variance of a standard normal value of which the shares `low` and `high` of the two
+    ends were clipped: put onto the ends of what remains."""
+    normal = NormalDist()
+    mean, square = 0.0, 1.0 - low - high
+    for share, sign in ((low, -1), (high, 1)):
+        if share <= 0:
+            continue
+        end = normal.inv_cdf(share)  # by symmetry both ends are treated as the lower
+        mean -= sign * (end * share + normal.pdf(end))
+        square += end**2 * share + end * normal.pdf(end)
+    return mean, square - mean**2
+
+
+def _line(points: Points, black: float) -> tuple[float, float]:
+    """Shot noise and read noise of the line through a channel's points, none of them below 0.
+
+    Least squares of the relative errors, repeated: points above the line, where texture may be,
+    count the less the higher they are.
+    """
+    x = points.level - black
+    scale = float(np.average(points.variance, weights=points.weight))
+    if scale <= 0:
+        return 0.0, 0.0
+    fitted = np.full(len(x), scale)
+    slope = constant = 0.0
+    for _ in range(20):
+        above = np.maximum(points.variance / fitted - 1, 0)
+        weight = points.weight / fitted**2 / (1 + (above / 0.2) ** 2)
+        slope, constant = _nonnegative_line(x, points.variance, weight)
+        fitted = np.maximum(constant + slope * x, 1e-3 * scale)
+    return slope, math.sqrt(constant)
+
+
+def _nonnegative_line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Slope and constant, at least 0, of the weighted least squares line; all x are at least 0."""
+    centre, height = np.average(x, weights=weight), np.average(y, weights=weight)
+    spread = float(weight @ (x - centre) ** 2)
+    slope = float(weight @ ((x - centre) * y)) / spread if spread > 0 else 0.0
+    if slope <= 0:
+        return 0.0, float(height)
+    constant = float(height - slope * centre)
+    if constant >= 0:
+        return slope, constant
+    return float(weight @ (x * y)) / float(weight @ x**2), 0.0
+
+
+def _confidence(
+    channels: list[_Channel], points: list[Points], lines: list[tuple[float, float]], black: float
+) -> float:
+    """The least of all channels: how many squares there were to read from, times how near the
+    points are to their line, times how little texture was left in them."""
+    least = 1.0
+    for each, (slope, read) in zip(points, lines, strict=True):
+        fitted = np.sqrt(slope * (each.level - black) + read**2)
+        actual = np.sqrt(each.variance)
+        off = np.average(np.abs(actual - fitted), weights=each.weight)
+        near = 1 - min(off / max(np.average(actual, weights=each.weight), 1e-30), 1)
+        enough = each.weight.sum() / (each.weight.sum() + _FEWEST)
+        least = min(least, float(near * enough))
+    return least
