@@ -18,7 +18,7 @@ from noise2noise import networks
 from noise2noise.data import TensorPairs, batches, steps_per_epoch
 from noise2noise.denoiser import Denoiser, ModelInfo
 from noise2noise.errors import UserError
-from noise2noise.training import DivergedError
+from noise2noise.fit import DivergedError, step
 
 LEAST_SIDE = 8
 """Training images have at least so many rows and columns."""
@@ -165,15 +165,12 @@ class CourseModel:
         return min(height, width) // self._multiple * self._multiple
 
     def _step(self, network: Module, noisy: Tensor, target: Tensor) -> None:
-        network.zero_grad()
-        value = float(self.loss.forward(network.forward(noisy), target))
+        value = step(network, self.loss, self.optimizer, noisy, target)
         if not math.isfinite(value):
             raise DivergedError(
                 f"the loss is {value}: training has diverged; make a new Model() or call "
                 "load_pretrained_model(), and check that the pairs show the same scenes"
             )
-        network.backward(self.loss.backward(), input_gradient=False)
-        self.optimizer.step()
 
 
 def turned(image: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
+from noise2noise.fit import Trainer, configure
 from noise2noise.networks import build
-from noise2noise.training import Trainer, configure
 
 __all__ = ["Denoiser", "Trainer", "UserError", "build", "configure"]

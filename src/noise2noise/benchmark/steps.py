@@ -11,6 +11,7 @@ from chainrule import MSE, SGD, Adam, Module, fuse, use_backend
 from noise2noise import networks
 from noise2noise.benchmark import twins
 from noise2noise.benchmark.twins import Step
+from noise2noise.fit import step
 
 OURS = "chainrule"
 REFERENCE = "reference"
@@ -50,8 +51,7 @@ paper (Lehtinen et al. 2018), and as `noise2noise train` has it by default: 16 c
 
 def network(name: str) -> Module:
     """The network `name` with the same random weights at every call."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with networks.seeded(0):
         return networks.build(name)
 
 
@@ -82,14 +82,7 @@ def _our_step(model: Module, x: Tensor, y: Tensor, recipe: Recipe, task: str) ->
 def _training(model: Module, x: Tensor, y: Tensor, recipe: Recipe) -> Step:
     loss, descent = MSE(), OPTIMIZERS[recipe.optimizer](model.param(), **recipe.options)
 
-    def step() -> Tensor:
-        descent.zero_grad()
-        value = loss.forward(model.forward(x), y)
-        model.backward(loss.backward(), input_gradient=False)
-        descent.step()
-        return value
-
-    return step
+    return lambda: step(model, loss, descent, x, y)
 
 
 def _inference(model: Module, x: Tensor) -> Step:

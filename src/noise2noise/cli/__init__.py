@@ -9,7 +9,7 @@ import typer
 from noise2noise.cli import benchmark, demo, denoise, evaluate, make_pairs, models, reproduce, train
 from noise2noise.cli.common import print_error
 from noise2noise.errors import UserError
-from noise2noise.training import DivergedError
+from noise2noise.fit import DivergedError
 
 app = typer.Typer(
     help="Remove noise from images, and train what removes it from pairs of noisy images alone.",

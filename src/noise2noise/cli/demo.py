@@ -7,14 +7,15 @@ import numpy as np
 import skimage.data
 import typer
 
-from noise2noise.cli.common import OVERWRITE_OPTION, examples, messages, print_error
+from noise2noise.cli.attended import Terminal
+from noise2noise.cli.common import OVERWRITE_OPTION, examples, print_error
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.figures import save_comparison
+from noise2noise.fit import Trainer, TrainingStopped, configure
 from noise2noise.images import to_unit
 from noise2noise.metrics import psnr, ssim
 from noise2noise.noise.corruptions import parse
-from noise2noise.training import Trainer, TrainingStopped, configure
 
 NOISE = "gaussian:25"
 
@@ -61,9 +62,10 @@ def _train(out: Path) -> Trainer:
     config = configure(
         generated=320, corruption=NOISE, sizes={"width": 32}, epochs=7, learning_rate=2e-3
     )
-    trainer = Trainer(config, out, messages)
+    terminal = Terminal()
+    trainer = Trainer(config, out, terminal)
     try:
-        trainer.fit()
+        terminal.fit(trainer)
     except TrainingStopped:
         print_error("stopped before the network was trained; start again with --overwrite")
         raise typer.Exit(130) from None

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from chainrule import summary
+from noise2noise.cli.attended import Terminal
 from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples, messages
+from noise2noise.cli.options import flag_of, given, with_options_of
 from noise2noise.errors import UserError
-from noise2noise.networks import ARCHITECTURES
-from noise2noise.training import Trainer, TrainingConfig, TrainingStopped, configure, stored_config
+from noise2noise.fit import Trainer, TrainingConfig, TrainingStopped, configure, stored_config
+from noise2noise.fit.configuration import SOURCES
 
 
 def register(app: typer.Typer) -> None:
@@ -30,96 +32,41 @@ def register(app: typer.Typer) -> None:
     )(train)
 
 
-_DEFAULTS = TrainingConfig.model_construct()
-
-
+@with_options_of(TrainingConfig)
 def train(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(help="The folder to keep the run in.")],
-    pairs: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(
-            metavar="FOLDER FOLDER",
-            help="Two folders of noisy images; files of the same name show the same scene.",
-        ),
-    ] = None,
-    pairs_file: Annotated[
-        Path | None, typer.Option(help="A .pkl of two uint8 tensors (N, C, H, W) of noisy images.")
-    ] = None,
-    photos: Annotated[
-        Path | None, typer.Option(help="A folder of photographs to add noise to; see --corruption.")
-    ] = None,
-    generated: Annotated[
-        int | None, typer.Option(help="How many pictures to generate and add noise to.")
-    ] = None,
-    corruption: Annotated[
-        str | None, typer.Option(help="The noise to add, such as gaussian:25; see below.")
-    ] = None,
-    validation: Annotated[
-        Path | None,
-        typer.Option(
-            help="A .pkl of (noisy, clean) tensors. By default one image in twenty is held back."
-        ),
-    ] = None,
-    crop: Annotated[int, typer.Option(help="Side of the crops, in pixels.")] = _DEFAULTS.crop,
-    architecture: Annotated[
-        str, typer.Option(help=f"{', '.join(ARCHITECTURES)}.")
-    ] = _DEFAULTS.architecture,
-    size: Annotated[
-        list[str] | None,
-        typer.Option(help="A size of the architecture, such as width=64; may be repeated."),
-    ] = None,
-    loss: Annotated[
-        str,
-        typer.Option(
-            help="mse; log-mse where some images are much noisier than others; l1 for noise such "
-            "as text and impulses."
-        ),
-    ] = _DEFAULTS.loss,
-    optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd.")] = _DEFAULTS.optimizer,
-    learning_rate: Annotated[
-        float, typer.Option("--learning-rate", "--lr", help="The largest learning rate.")
-    ] = _DEFAULTS.learning_rate,
-    momentum: Annotated[float, typer.Option(help="Of sgd.")] = _DEFAULTS.momentum,
-    schedule: Annotated[
-        str, typer.Option(help="cosine, ramp-down or constant.")
-    ] = _DEFAULTS.schedule,
-    clip_norm: Annotated[
-        float | None, typer.Option(help="Scale larger gradients down to this norm.")
-    ] = _DEFAULTS.clip_norm,
-    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = _DEFAULTS.epochs,
-    batch_size: Annotated[int, typer.Option(help="Crops in a step.")] = _DEFAULTS.batch_size,
-    seed: Annotated[int, typer.Option(help="Makes the run repeatable.")] = _DEFAULTS.seed,
-    workers: Annotated[
-        int, typer.Option(help="Threads that prepare batches; changes nothing but the speed.")
-    ] = _DEFAULTS.workers,
-    start_from: Annotated[
-        str | None,
-        typer.Option(
-            help="A model to begin with, such as photo: a shipped one, a file, or a run's folder."
-        ),
-    ] = _DEFAULTS.start_from,
-    title: Annotated[
-        str | None, typer.Option(help="One line about the model, kept in its file.")
-    ] = _DEFAULTS.title,
+    out: Annotated[
+        Path,
+        typer.Option(help="The folder to keep the run in.", rich_help_panel="Run"),
+    ],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out; its options are kept.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in --out; its options are kept.",
+            rich_help_panel="Run",
+        ),
     ] = False,
-    overwrite: Annotated[bool, OVERWRITE_OPTION] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help=OVERWRITE_OPTION.help, rich_help_panel="Run"),
+    ] = False,
+    **options: Any,
 ) -> None:
     """Train a denoiser. It needs no clean image, only pairs of noisy ones.
 
     The run's folder holds config.json, last and best .safetensors, history.csv and curves.png.
     Ctrl-C saves; --resume goes on as if nothing had happened, to the bit.
     """
-    given = _given(context)
-    config = (_stored if resume else _new)(out, given, overwrite)
-    trainer = Trainer(config, out, messages)
+    asked = given(context, TrainingConfig)
+    config = (_stored if resume else _new)(out, asked, overwrite)
+    terminal = Terminal()
+    trainer = Trainer(config, out, terminal)
     if resume:
         trainer.resume()
     _describe(trainer)
     try:
-        trainer.fit()
+        terminal.fit(trainer)
     except TrainingStopped as stop:
         messages.print(
             f"{stop}; everything is saved. Go on with:\n"
@@ -132,55 +79,26 @@ def train(
     )
 
 
-def _given(context: typer.Context) -> dict[str, Any]:
-    """The options that stand on the command line, by the names of TrainingConfig."""
-    given = {name: value for name, value in context.params.items() if _is_given(context, name)}
-    for name in ("out", "resume", "overwrite"):
-        given.pop(name, None)
-    if "size" in given:
-        given["sizes"] = dict(_size(text) for text in given.pop("size"))
-    return given
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def _size(text: str) -> tuple[str, int]:
-    name, equals, number = text.partition("=")
-    if not equals or not number.isdecimal():
-        raise UserError(f"--size must be like width=64, got {text!r}")
-    return name, int(number)
-
-
-_SOURCES = {
-    "pairs": "--pairs",
-    "pairs_file": "--pairs-file",
-    "photos": "--photos",
-    "generated": "--generated",
-}
-
-
-def _stored(out: Path, given: dict[str, Any], overwrite: bool) -> TrainingConfig:
+def _stored(out: Path, asked: dict[str, Any], overwrite: bool) -> TrainingConfig:
     """The run's own configuration, and what is given again; the Trainer compares the two."""
     if overwrite:
         raise UserError("--resume goes on with the run and --overwrite replaces it; give one only")
     stored = stored_config(out)
-    for name, option in _SOURCES.items():
-        if name in given and getattr(stored, name) is None:
+    for name in SOURCES:
+        if name in asked and getattr(stored, name) is None:
             raise UserError(
-                f"the run in {out} does not learn from {option}; leave it out to resume, "
-                "or start a new run in another folder"
+                f"the run in {out} does not learn from {flag_of(TrainingConfig, name)}; leave it "
+                "out to resume, or start a new run in another folder"
             )
-    return configure(**{**stored.model_dump(), **given})
+    return configure(**{**stored.model_dump(), **asked})
 
 
-def _new(out: Path, given: dict[str, Any], overwrite: bool) -> TrainingConfig:
-    sources = [option for name, option in _SOURCES.items() if name in given]
+def _new(out: Path, asked: dict[str, Any], overwrite: bool) -> TrainingConfig:
+    flags = {name: flag_of(TrainingConfig, name) for name in SOURCES}
+    sources = [flag for name, flag in flags.items() if name in asked]
     if len(sources) != 1:
         raise UserError(
-            f"give one of {', '.join(_SOURCES.values())} to learn from, "
+            f"give one of {', '.join(flags.values())} to learn from, "
             f"got {' and '.join(sources) or 'none'}"
         )
     if out.exists() and not out.is_dir():
@@ -193,7 +111,7 @@ def _new(out: Path, given: dict[str, Any], overwrite: bool) -> TrainingConfig:
             f"{out} holds a run already; add --resume to go on with it, --overwrite to replace it, "
             "or choose another folder"
         )
-    return configure(**given)
+    return configure(**asked)
 
 
 def _describe(trainer: Trainer) -> None:

@@ -11,7 +11,7 @@ that wider, deeper or grey versions are arguments and not copies.
 - `transfer.py`: beginning one with another's weights.
 """
 
-from noise2noise.networks.table import ARCHITECTURES, Architecture, build, sizes_of
+from noise2noise.networks.table import ARCHITECTURES, Architecture, build, seeded, sizes_of
 from noise2noise.networks.transfer import copy_weights
 
-__all__ = ["ARCHITECTURES", "Architecture", "build", "copy_weights", "sizes_of"]
+__all__ = ["ARCHITECTURES", "Architecture", "build", "copy_weights", "seeded", "sizes_of"]

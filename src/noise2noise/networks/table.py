@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
+
+import torch
 
 from chainrule import Module
 from noise2noise.errors import UserError
@@ -125,6 +128,18 @@ def sizes_of(name: str, sizes: Mapping[str, int]) -> dict[str, int]:
 def _hint(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, 1, cutoff=0.7)
     return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """`with seeded(0): build(...)` gives the same weights each time.
+
+    They are those that `torch.manual_seed(seed)` would give; whatever the caller draws afterwards
+    from torch's default generator is as if nothing had been drawn here.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # of the CPU: no device's generator is touched
+        yield
 
 
 def build(name: str, **sizes: int) -> Module:

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from chainrule import fuse
+from chainrule import MSE, fuse
 from noise2noise.benchmark import twins
 from noise2noise.benchmark.speed import in_turn
-from noise2noise.studies.runs import Images, Spec, Stepper, new_network, new_optimizer, unit
+from noise2noise.fit import step
+from noise2noise.studies.runs import Images, Spec, new_network, new_optimizer, unit
 
 VARIANTS = ("eager", "channels_last")
 """PyTorch as the reports used it, and with the memory layout that suits its convolutions."""
@@ -38,12 +39,12 @@ def epoch_seconds(spec: Spec, images: Images, rounds: int = ROUNDS) -> dict[str,
         For "ours", "eager" and "channels_last": the "median" and the standard deviation "spread".
     """
     x, y = unit(images.first[: spec.batch]), unit(images.second[: spec.batch])
-    model = new_network(spec)
-    ours = Stepper(model, new_optimizer(spec, model))
+    model = fuse(new_network(spec))
+    loss, optimizer = MSE(), new_optimizer(spec, model)
     options = {"lr": spec.lr} | ({"momentum": spec.momentum} if spec.optimizer == "sgd" else {})
 
     def our_step() -> None:
-        ours(x, y)
+        step(model, loss, optimizer, x, y)
 
     their_steps = [
         twins.training_step(new_network(spec), x, y, spec.optimizer, options, variant)

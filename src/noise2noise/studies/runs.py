@@ -7,7 +7,7 @@ A run is a folder named after its content, so that whoever asks for the same run
     epoch-10.safetensors    the weights after an epoch that a study wants to look at
     result.json             the curves, once the run is finished
 
-The loop is not `noise2noise.training.Trainer`: the reports' recipes know no augmentation, their
+The loop is not `noise2noise.fit.Trainer`: the reports' recipes know no augmentation, their
 curves need more than a validation PSNR, and their networks are so small that making each pair by
 itself would take longer than the network's step. Here a batch is one indexing of all the pairs.
 """
@@ -31,10 +31,11 @@ from torch import Tensor
 from chainrule import MSE, SGD, Adam, Module, fuse
 from chainrule.initializers import initialize
 from chainrule.optimizers import Optimizer
-from chainrule.serialization import load_tensors, replacing, save_tensors
+from chainrule.serialization import replacing, save_tensors
 from noise2noise import networks
 from noise2noise.data import Track
 from noise2noise.errors import UserError
+from noise2noise.fit import Checkpoint, step
 from noise2noise.metrics import mean_psnr
 
 PAIRS = 50_000
@@ -44,7 +45,6 @@ SAMPLE = 500
 """So many training pairs are looked at after each epoch, for the training curves."""
 
 _BATCH_OF_INFERENCE = 100
-_OPTIMIZER = "optimizer/"
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def train(
         return done
     try:
         (runs / spec.key).mkdir(parents=True, exist_ok=True)
-        run = _Run(spec, images, runs / spec.key)
+        run = _Run(spec, images, runs / spec.key, say)
         while len(run.epochs) < spec.epochs and run.diverged is None:
             run.train_epoch(track)
             say(run.line())
@@ -226,24 +226,9 @@ def train(
         raise UserError(f"can't write {runs / spec.key}: {error.strerror or error}") from error
 
 
-class Stepper:
-    """Takes training steps: `loss = stepper(x, y)`, forward, backward and optimizer."""
-
-    def __init__(self, model: Module, optimizer: Optimizer) -> None:
-        self.model, self.optimizer, self.loss = fuse(model), optimizer, MSE()
-
-    def __call__(self, x: Tensor, y: Tensor) -> float:
-        self.model.zero_grad()
-        loss = self.loss.forward(self.model.forward(x), y)
-        self.model.backward(self.loss.backward(), input_gradient=False)
-        self.optimizer.step()
-        return float(loss)
-
-
 def new_network(spec: Spec) -> Module:
     """The spec's network as its run begins."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.seed)
+    with networks.seeded(spec.seed):
         model = networks.build(spec.architecture, **dict(spec.sizes))
         if spec.weight_init != "normal":  # which is what layers begin with
             for name, value in model.state_dict().items():
@@ -262,37 +247,34 @@ def new_optimizer(spec: Spec, model: Module) -> Optimizer:
 class _Run:
     """A run at work in its folder."""
 
-    def __init__(self, spec: Spec, images: Images, folder: Path) -> None:
+    def __init__(
+        self, spec: Spec, images: Images, folder: Path, say: Callable[[str], None]
+    ) -> None:
         self.spec, self.folder, self.images = spec, folder, images
         self.first, self.second = images.first[: spec.pairs], images.second[: spec.pairs]
         self.model = new_network(spec)
-        self.step = Stepper(self.model, new_optimizer(spec, self.model))
+        self.fused, self.loss = fuse(self.model), MSE()
+        self.optimizer = new_optimizer(spec, self.model)
         self.epochs: list[Epoch] = []
         self.diverged: int | None = None
         if self.last.exists():
-            self._resume()
+            self._resume(say)
 
     @property
     def last(self) -> Path:
         return self.folder / "last.safetensors"
 
-    def _resume(self) -> None:
+    def _resume(self, say: Callable[[str], None]) -> None:
         try:
-            tensors, metadata = load_tensors(self.last)
-            self.epochs = _epochs(json.loads(metadata["epochs"]))
-            state = {
-                key.removeprefix(_OPTIMIZER): value
-                for key, value in tensors.items()
-                if key.startswith(_OPTIMIZER)
-            }
-            self.model.load_state_dict(
-                {key: value for key, value in tensors.items() if not key.startswith(_OPTIMIZER)}
-            )
-            self.step.optimizer.load_state_dict(state)
+            checkpoint = Checkpoint.read(self.last)
+            self.epochs = _epochs(checkpoint.position["epochs"])
+            checkpoint.restore(self.model, self.optimizer)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{self.last} is damaged; remove it to begin that run anew: {error}"
             ) from error
+        if checkpoint.warning():
+            say(f"{self.spec.key}: {checkpoint.warning()}")
 
     def train_epoch(self, track: Track) -> None:
         epoch, started, total = len(self.epochs) + 1, time.perf_counter(), 0.0
@@ -300,7 +282,8 @@ class _Run:
         chunks = torch.from_numpy(order).split(self.spec.batch)
         title = f"{self.spec.architecture} {epoch}/{self.spec.epochs}"
         for chosen in track(chunks, title, len(chunks)):
-            loss = self.step(unit(self.first[chosen]), unit(self.second[chosen]))
+            x, y = unit(self.first[chosen]), unit(self.second[chosen])
+            loss = step(self.fused, self.loss, self.optimizer, x, y)
             if not math.isfinite(loss):
                 self.diverged = epoch
                 return
@@ -318,22 +301,20 @@ class _Run:
         if validation[1] >= max(each.validation_psnr for each in self.epochs):
             names.append("best")
         for name in names:
-            self._save(name, self.model.state_dict())
+            path = self.folder / f"{name}.safetensors"
+            save_tensors(path, self.model.state_dict(), self._facts(), overwrite=True)
         # The checkpoint to go on from comes last: whatever stops this halfway is done again.
-        state = self.step.optimizer.state_dict()
-        momenta = {_OPTIMIZER + key: value for key, value in state.items()}
-        self._save("last", {**self.model.state_dict(), **momenta})
+        position = {"epochs": [asdict(each) for each in self.epochs]}
+        Checkpoint.of(self.model, self.optimizer, position, self._facts()).write(self.last)
 
-    def _save(self, name: str, tensors: dict[str, Tensor]) -> None:
-        metadata = {
+    def _facts(self) -> dict[str, str]:
+        return {
             "architecture": self.spec.architecture,
             "sizes": json.dumps(dict(self.spec.sizes)),
             "title": f"{self.spec.architecture}, trained by its report's recipe",
             "noise": "subpixel:6",
             "validation_psnr": f"{self.epochs[-1].validation_psnr:.2f}",
-            "epochs": json.dumps([asdict(each) for each in self.epochs]),
         }
-        save_tensors(self.folder / f"{name}.safetensors", tensors, metadata, overwrite=True)
 
     def line(self) -> str:
         if self.diverged is not None:

@@ -2,14 +2,9 @@
 
 import csv
 import errno
-import io
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +12,34 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from rich.console import Console
 
 from chainrule import L1, MSE, LogMSE, cosine, serialization, summary
 from chainrule.serialization import load_tensors, replacing, save_tensors
-from noise2noise import figures, networks, training
+from noise2noise import figures, networks
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
-from noise2noise.metrics import mean_psnr, psnr
-from noise2noise.training import (
+from noise2noise.fit import (
     DivergedError,
+    Observer,
     Trainer,
     TrainingConfig,
     TrainingStopped,
     configure,
     stored_config,
 )
-
-QUIET = Console(quiet=True)
+from noise2noise.fit import folder as fit_folder
+from noise2noise.fit import trainer as fit_trainer
+from noise2noise.fit.observer import Epoch, Position
+from noise2noise.metrics import mean_psnr, psnr
 
 STEPS = 6
 """Steps of an epoch on `folders`: 6 images of 4 crops, 4 to a batch; a seventh is held back."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Networks this small are done before a second thread has woken up."""
+    """Networks this small are done before a second thread has woken up. For the whole module,
+    because the runs that are compared must have as many threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -87,7 +84,7 @@ def tiny(folders: tuple[Path, Path], **options: Any) -> TrainingConfig:
 
 
 def trainer_of(config: TrainingConfig, folder: Path) -> Trainer:
-    return Trainer(config, folder, QUIET)
+    return Trainer(config, folder, Watcher())
 
 
 def pair_file(path: Path, count: int, height: int, width: int, channels: int = 1) -> Path:
@@ -111,8 +108,36 @@ def call_after(trainer: Trainer, step: int, action: Callable[[], None]) -> None:
     trainer.optimizer.step = step_and_act  # type: ignore[method-assign]
 
 
-def press_ctrl_c() -> None:
-    signal.raise_signal(signal.SIGINT)
+class Watcher(Observer):
+    """Stops a run once `stopping` is set, and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self.steps: list[tuple[int, int]] = []
+        self.epochs: list[tuple[Epoch, bool]] = []
+        self.messages: list[str] = []
+
+    def should_stop(self) -> bool:
+        return self.stopping
+
+    def on_step(self, position: Position) -> None:
+        self.steps.append((position.epoch, position.step))
+
+    def on_epoch(self, epoch: Epoch, best: bool) -> None:
+        self.epochs.append((epoch, best))
+
+    def on_message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def watcher_of(trainer: Trainer) -> Watcher:
+    assert isinstance(trainer.observer, Watcher)
+    return trainer.observer
+
+
+def stop_after(trainer: Trainer, step: int) -> None:
+    """Ask the trainer to stop as soon as the optimizer has taken that many steps."""
+    call_after(trainer, step, lambda: setattr(trainer.observer, "stopping", True))
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -155,7 +180,7 @@ def test_a_stopped_run_ends_as_if_never_stopped(folders, tmp_path, undisturbed, 
         trainer = trainer_of(tiny(folders), tmp_path)
         if number:
             trainer.resume()
-        call_after(trainer, step, press_ctrl_c)
+        stop_after(trainer, step)
         with pytest.raises(TrainingStopped, match=f"stopped in epoch {(step - 1) // STEPS + 1}"):
             trainer.fit()
     resumed = trainer_of(tiny(folders, workers=5), tmp_path)
@@ -178,7 +203,7 @@ def test_every_optimizer_and_schedule_resumes(folders, tmp_path, options):
     config = tiny(folders, **options)
     trainer_of(config, tmp_path / "whole").fit()
     trainer = trainer_of(config, tmp_path / "parts")
-    call_after(trainer, STEPS + 2, press_ctrl_c)
+    stop_after(trainer, STEPS + 2)
     with pytest.raises(TrainingStopped):
         trainer.fit()
     resumed = trainer_of(stored_config(tmp_path / "parts"), tmp_path / "parts")
@@ -195,50 +220,8 @@ def test_the_loss_is_the_one_asked_for(folders, tmp_path, name, loss):
     assert (trainer.position.history[0].training_loss < 0) == (name == "log-mse")
 
 
-def test_ctrl_c_on_the_command_line(folders, tmp_path):
-    config = tiny(folders, epochs=6)
-    trainer_of(config, tmp_path / "whole").fit()
-    options = ["--pairs", *map(str, folders), "--crop", "16", "--epochs", "6", "--lr", "3e-3"]
-    options += ["--batch-size", "4", "--size", "width=4", "--size", "depth=0"]
-    folder = tmp_path / "parts"
-
-    process = train(folder, *options)
-    wait_for(folder / "history.csv", process)
-    process.send_signal(signal.SIGINT)
-    _, messages = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in messages
-    assert f"noise2noise train --out {folder} --resume" in messages
-    stopped = json.loads(load_tensors(folder / "last.safetensors")[1]["position"])
-    assert 1 <= stopped["epoch"] < 6
-    assert stopped["step"] > 0
-
-    process = train(folder, "--resume")
-    _, messages = process.communicate(timeout=60)
-    assert process.returncode == 0, messages
-    assert contents(folder) == contents(tmp_path / "whole")
-
-
-def train(folder: Path, *options: str) -> subprocess.Popen[str]:
-    code = "from noise2noise.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "train", "--out", str(folder), *options],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < until, f"{path} has not come"
-        time.sleep(0.02)
-
-
 def test_a_killed_run_goes_on_from_its_last_checkpoint(folders, tmp_path, undisturbed, monkeypatch):
-    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(fit_trainer, "SAVE_SECONDS", 0)
     trainer = trainer_of(tiny(folders), tmp_path)
     call_after(trainer, STEPS + 3, crash)
     with pytest.raises(RuntimeError, match="power cut"):
@@ -271,7 +254,7 @@ def test_a_run_killed_between_the_files_of_its_last_epoch(
 
     trainer.validate = counted  # type: ignore[method-assign]
     with monkeypatch.context() as patch:
-        for module in (serialization, training, figures):
+        for module in (serialization, fit_folder, figures):
             patch.setattr(module, "replacing", replacing_until_killed)
         with pytest.raises(RuntimeError, match="power cut"):
             trainer.fit()
@@ -285,12 +268,12 @@ def crash() -> None:
     raise RuntimeError("power cut")
 
 
-def test_ctrl_c_while_validating_stops_at_the_next_step(folders, tmp_path, undisturbed):
+def test_a_request_to_stop_while_validating_stops_at_the_next_step(folders, tmp_path, undisturbed):
     trainer = trainer_of(tiny(folders), tmp_path)
     validate = trainer.validate
 
     def interrupted() -> float:
-        press_ctrl_c()
+        watcher_of(trainer).stopping = True
         return validate()
 
     trainer.validate = interrupted  # type: ignore[method-assign]
@@ -301,28 +284,6 @@ def test_ctrl_c_while_validating_stops_at_the_next_step(folders, tmp_path, undis
     resumed.resume()
     resumed.fit()
     assert contents(tmp_path) == undisturbed
-
-
-@pytest.fixture
-def ctrl_c_interrupts() -> Iterator[None]:
-    """As in a terminal; a run in the background begins with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c_interrupts")
-def test_the_second_ctrl_c_interrupts_at_once_and_handlers_come_back(folders, tmp_path):
-    def twice() -> None:
-        press_ctrl_c()
-        press_ctrl_c()
-
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    trainer = trainer_of(tiny(folders), tmp_path)
-    call_after(trainer, 2, twice)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit()
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_more_epochs_may_be_asked_for(folders, tmp_path):
@@ -347,7 +308,7 @@ def test_a_finished_run_has_nothing_left_to_do(folders, tmp_path):
 def test_a_new_run_replaces_an_older_one_at_once(folders, tmp_path):
     trainer_of(tiny(folders, epochs=1), tmp_path).fit()
     trainer = trainer_of(tiny(folders, learning_rate=1e-4), tmp_path)
-    call_after(trainer, 1, press_ctrl_c)
+    stop_after(trainer, 1)
     with pytest.raises(TrainingStopped):
         trainer.fit()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "last.safetensors"]
@@ -361,7 +322,7 @@ def test_a_new_run_replaces_an_older_one_at_once(folders, tmp_path):
 def run(folders: tuple[Path, Path], tmp_path: Path) -> Path:
     """A folder with a run that was stopped."""
     trainer = trainer_of(tiny(folders), tmp_path / "run")
-    call_after(trainer, 2, press_ctrl_c)
+    stop_after(trainer, 2)
     with pytest.raises(TrainingStopped):
         trainer.fit()
     return tmp_path / "run"
@@ -514,13 +475,13 @@ def test_curves_are_drawn_now_and_then_and_when_training_ends_or_is_stopped(
 
     drawn.clear()
     trainer = trainer_of(tiny(folders, epochs=4), tmp_path / "stopped")
-    call_after(trainer, 3 * STEPS + 1, press_ctrl_c)
+    stop_after(trainer, 3 * STEPS + 1)
     with pytest.raises(TrainingStopped):
         trainer.fit()
     assert drawn == [1, 3]
 
     drawn.clear()
-    monkeypatch.setattr(training, "DRAW_SECONDS", 0)
+    monkeypatch.setattr(fit_trainer, "DRAW_SECONDS", 0)
     trainer_of(tiny(folders, epochs=3), tmp_path / "slow").fit()
     assert drawn == [1, 2, 3]
 
@@ -621,7 +582,7 @@ def test_what_is_not_finite_is_never_saved(folders, tmp_path, where):
     def spoil() -> None:
         value = trainer.optimizer.state_dict()["0.square"]
         (value if where == "average" else trainer.model.parameters()[0]).view(-1)[0] = torch.inf
-        press_ctrl_c()
+        watcher_of(trainer).stopping = True
 
     call_after(trainer, 3, spoil)
     with pytest.raises(DivergedError, match=r"after 3 steps, with learning rate 0\.00225"):
@@ -632,7 +593,7 @@ def test_what_is_not_finite_is_never_saved(folders, tmp_path, where):
 @pytest.mark.parametrize("name", ["best.safetensors", "last.safetensors", "history.csv"])
 def test_a_full_disk_leaves_what_was_saved(folders, tmp_path, undisturbed, monkeypatch, name):
     trainer = trainer_of(tiny(folders), tmp_path)
-    call_after(trainer, STEPS + 2, press_ctrl_c)
+    stop_after(trainer, STEPS + 2)
     with pytest.raises(TrainingStopped):
         trainer.fit()
     saved = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -646,7 +607,7 @@ def test_a_full_disk_leaves_what_was_saved(folders, tmp_path, undisturbed, monke
     resumed.resume()
     with monkeypatch.context() as patch:
         patch.setattr(serialization, "replacing", full)
-        patch.setattr(training, "replacing", full)
+        patch.setattr(fit_folder, "replacing", full)
         with pytest.raises(UserError, match=r"can't write .*: No space left on device; what was"):
             resumed.fit()
     assert saved[tmp_path / "last.safetensors"] == (tmp_path / "last.safetensors").read_bytes()
@@ -661,7 +622,7 @@ def test_a_disk_that_refuses(folders, run):
     before = {path: path.read_bytes() for path in run.iterdir()}
     resumed = trainer_of(tiny(folders), run)
     resumed.resume()
-    call_after(resumed, 4, press_ctrl_c)
+    stop_after(resumed, 4)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
     try:
@@ -766,16 +727,83 @@ def test_generated_pictures_in_grey_and_colour(tmp_path, channels):
     assert trainer.source.channels == trainer.sizes["channels"] == channels
 
 
-def test_a_message_names_the_epoch_and_what_came_of_it(folders, tmp_path):
-    console = Console(file=io.StringIO(), width=200)
-    Trainer(tiny(folders, epochs=2), tmp_path, console).fit()
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    with open(tmp_path / "history.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(lines) == 2
-    for line, row in zip(lines, rows, strict=True):
-        assert line.startswith(f"epoch {row['epoch']}/2  loss {float(row['training_loss']):.5f}")
-        assert f"validation {float(row['validation_psnr']):.2f} dB" in line
+def test_the_observer_sees_every_step_and_every_epoch(folders, tmp_path):
+    trainer = trainer_of(tiny(folders), tmp_path)
+    trainer.fit()
+    seen = watcher_of(trainer)
+    within = [(epoch, step) for epoch in range(2) for step in range(1, STEPS + 1)]
+    assert seen.steps == sorted([(0, 0), *within, (1, 0), (2, 0)])
+    assert [epoch for epoch, _ in seen.epochs] == trainer.position.history
+    best = [row.validation_psnr for row, best in seen.epochs if best][-1]
+    assert best == trainer.position.best_psnr
+    assert seen.messages == []
+
+
+def test_reading_the_data_is_shown(folders, tmp_path):
+    shown = []
+
+    class Tracking(Observer):
+        def track(self, items: Iterable, description: str, total: int) -> Iterable:
+            shown.append((description, total))
+            return items
+
+    Trainer(tiny(folders), tmp_path, Tracking())
+    assert shown == [("Reading pairs", 7)]
+
+
+def test_the_caller_s_random_numbers_are_left_alone(folders, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(4)
+    torch.manual_seed(5)
+    trainer = trainer_of(tiny(folders, epochs=1), tmp_path)
+    trainer.fit()
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_a_run_begins_with_the_weights_that_its_seed_has_always_given(folders, tmp_path):
+    trainer = trainer_of(tiny(folders, seed=3), tmp_path)
+    torch.manual_seed(3)
+    expected = networks.build("compact", width=4, depth=0, channels=1).state_dict()
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, expected[name])
+
+
+# Going on elsewhere.
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def test_a_resume_under_other_conditions_says_which_in_one_line_and_goes_on(
+    folders, run, two_threads
+):
+    trainer = trainer_of(tiny(folders), run)
+    trainer.resume()
+    (line,) = watcher_of(trainer).messages
+    assert line.endswith("under other conditions, so not to the bit as before: threads from 1 to 2")
+    trainer.fit()
+    assert trainer.position.epoch == 2
+
+
+def test_a_resume_under_the_same_conditions_says_nothing(folders, run):
+    trainer = trainer_of(tiny(folders), run)
+    trainer.resume()
+    assert watcher_of(trainer).messages == []
+
+
+def test_a_checkpoint_of_version_0_1_goes_on(folders, run, undisturbed):
+    tensors, metadata = load_tensors(run / "last.safetensors")
+    del metadata["conditions"]  # which 0.1 did not write
+    save_tensors(run / "last.safetensors", tensors, metadata, overwrite=True)
+    trainer = trainer_of(tiny(folders), run)
+    trainer.resume()
+    assert watcher_of(trainer).messages == []
+    trainer.fit()
+    assert contents(run) == undisturbed
 
 
 def test_a_run_begins_with_the_model_it_starts_from(folders, tmp_path):

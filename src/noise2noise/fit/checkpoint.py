@@ -1,0 +1,113 @@
+"""The checkpoint: all that a run needs to go on, in one safetensors file.
+
+Tensors are the network's weights under their own names, so that any reader of models finds them,
+and the optimizer's under `optimizer/`. The rest is text beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from chainrule import Module
+from chainrule.optimizers import Optimizer
+from chainrule.serialization import load_tensors, save_tensors
+from noise2noise.fit.conditions import changes, conditions
+
+_OPTIMIZER = "optimizer/"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at rest.
+
+    Attributes:
+        weights: the network's state dict.
+        optimizer: the optimizer's.
+        position: where the run stands, as JSON has it. Every random choice of a run follows from
+            its seed and its place, so this is the random state as well.
+        conditions: what it was computed with; empty where an older version wrote the file.
+        facts: what else its owner keeps: how to build the network, what was asked for.
+    """
+
+    weights: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    position: Mapping[str, Any]
+    facts: Mapping[str, str]
+    conditions: Mapping[str, str] = field(default_factory=conditions)
+
+    @classmethod
+    def of(
+        cls,
+        model: Module,
+        optimizer: Optimizer,
+        position: Mapping[str, Any],
+        facts: Mapping[str, str],
+    ) -> Checkpoint:
+        """The run as it stands; the tensors are the run's own, not copies."""
+        return cls(model.state_dict(), optimizer.state_dict(), position, facts)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Checkpoint:
+        """The checkpoint in a file, also one that version 0.1 wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged, or a model and no checkpoint.
+        """
+        tensors, facts = load_tensors(path)
+        try:
+            position = json.loads(facts.pop("position"))
+            known = json.loads(facts.pop("conditions", "{}"))
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{path} is not a checkpoint of a training run") from error
+        return cls(
+            weights={k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)},
+            optimizer={
+                k.removeprefix(_OPTIMIZER): v
+                for k, v in tensors.items()
+                if k.startswith(_OPTIMIZER)
+            },
+            position=position,
+            facts=facts,
+            conditions=known,
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, by the names that they have in the file."""
+        state = {_OPTIMIZER + name: value for name, value in self.optimizer.items()}
+        return {**self.weights, **state}
+
+    def write(self, path: str | Path) -> None:
+        """Replace the file, so that it is always whole.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        metadata = {
+            **self.facts,
+            "position": json.dumps(self.position),
+            "conditions": json.dumps(self.conditions),
+        }
+        save_tensors(path, self.tensors(), metadata, overwrite=True)
+
+    def restore(self, model: Module, optimizer: Optimizer) -> None:
+        """Put network and optimizer where the run stood.
+
+        Raises:
+            ValueError: they are others than the run's.
+        """
+        model.load_state_dict(self.weights)
+        optimizer.load_state_dict(self.optimizer)
+
+    def warning(self) -> str:
+        """One line where the run goes on under other conditions than its last steps had; or ""."""
+        differing = changes(self.conditions, conditions())
+        if not differing:
+            return ""
+        return f"the run goes on under other conditions, so not to the bit as before: {differing}"

@@ -1,0 +1,145 @@
+"""What can be asked of a run. Every option stands here once, with its default, its bounds and its
+text; `noise2noise train` makes its own from them (`noise2noise.cli.options`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from noise2noise.errors import UserError
+from noise2noise.networks import ARCHITECTURES
+
+SOURCES = ("pairs", "pairs_file", "photos", "generated")
+"""Where pairs can come from; a run has exactly one of them."""
+
+# What a resumed run may have otherwise than before: where its data lie, how long and how fast.
+MAY_CHANGE = {"pairs", "pairs_file", "photos", "validation", "epochs", "workers", "title"}
+
+_DATA, _NETWORK, _TRAINING, _RUN = "Data", "Network", "Training", "Run"
+
+
+def _option(
+    panel: str, default: Any, text: str, flags: tuple[str, ...] = (), metavar: str = "", **more: Any
+) -> Any:
+    """A field; `flags` and `metavar` are the command's where its name and type don't tell them."""
+    command = {"panel": panel, "flags": flags, "metavar": metavar}
+    return Field(default, description=text, json_schema_extra=command, **more)
+
+
+class TrainingConfig(BaseModel):
+    """What to train, on what, and how: `noise2noise train --help` shows all with their meaning.
+
+    Exactly one of `SOURCES` must be given; `configure` checks it. The size channels is taken from
+    the images; where it is given, photographs and generated pictures follow it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pairs: tuple[Path, Path] | None = _option(
+        _DATA,
+        None,
+        "Two folders of noisy images; files of the same name show the same scene.",
+        metavar="FOLDER FOLDER",
+    )
+    pairs_file: Path | None = _option(
+        _DATA, None, "A .pkl of two uint8 tensors (N, C, H, W) of noisy images.", metavar="FILE"
+    )
+    photos: Path | None = _option(
+        _DATA, None, "A folder of photographs to add noise to; see --corruption.", metavar="FOLDER"
+    )
+    generated: int | None = _option(
+        _DATA, None, "How many pictures to generate and add noise to.", ge=2
+    )
+    corruption: str | None = _option(
+        _DATA, None, "The noise to add, such as gaussian:25; see below.", metavar="NOISE"
+    )
+    validation: Path | None = _option(
+        _DATA,
+        None,
+        "A .pkl of (noisy, clean) tensors. By default one image in twenty is held back.",
+        metavar="FILE",
+    )
+    crop: int = _option(_DATA, 64, "Side of the crops, in pixels.", ge=8)
+    architecture: str = _option(_NETWORK, "compact", f"{', '.join(ARCHITECTURES)}.", metavar="NAME")
+    sizes: dict[str, int] = _option(
+        _NETWORK,
+        {},
+        "A size of the architecture, such as width=64; may be repeated.",
+        flags=("--size",),
+        metavar="NAME=NUMBER",
+    )
+    start_from: str | None = _option(
+        _NETWORK,
+        None,
+        "A model to begin with, such as photo: a shipped one, a file, or a run's folder, "
+        "of the same architecture and sizes, but a colour model may begin a grey one.",
+        metavar="MODEL",
+    )
+    title: str | None = _option(
+        _NETWORK, None, "One line about the model, kept in its file.", metavar="TEXT"
+    )
+    loss: Literal["mse", "log-mse", "l1"] = _option(
+        _TRAINING,
+        "mse",
+        "mse for noise that averages out; log-mse where some images are much noisier than others; "
+        "l1 for noise such as text and impulses.",
+    )
+    optimizer: Literal["adam", "adamw", "sgd"] = _option(
+        _TRAINING, "adam", "What turns gradients into steps."
+    )
+    learning_rate: float = _option(
+        _TRAINING,
+        1e-3,
+        "The largest learning rate.",
+        flags=("--learning-rate", "--lr"),
+        gt=0,
+        allow_inf_nan=False,
+    )
+    momentum: float = _option(_TRAINING, 0.9, "Of sgd.", ge=0, lt=1)
+    schedule: Literal["cosine", "ramp-down", "constant"] = _option(
+        _TRAINING, "cosine", "How the learning rate falls."
+    )
+    clip_norm: float | None = _option(
+        _TRAINING, None, "Scale larger gradients down to this norm.", gt=0
+    )
+    epochs: int = _option(_TRAINING, 30, "Passes over the data.", ge=1)
+    batch_size: int = _option(_TRAINING, 16, "Crops in a step.", ge=1)
+    seed: int = _option(_TRAINING, 0, "Makes the run repeatable.", ge=0)
+    workers: int = _option(
+        _RUN, 2, "Threads that prepare batches; changes nothing but the speed.", ge=1
+    )
+
+
+def configure(**options: object) -> TrainingConfig:
+    """A TrainingConfig, with what is wrong in one sentence.
+
+    Raises:
+        UserError: an option is unknown, of the wrong type, or out of range.
+    """
+    try:
+        config = TrainingConfig.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, TrainingConfig.model_fields, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"there is no option {name}{hint}") from None
+        raise UserError(f"{name}: {first['msg'].lower()}, got {first['input']!r}") from None
+    if sum(getattr(config, source) is not None for source in SOURCES) != 1:
+        raise UserError(
+            "give exactly one source: two folders of pairs, a file of pairs, a folder of "
+            "photographs, or a number of generated pictures"
+        )
+    makes_noise = config.photos is not None or config.generated is not None
+    if makes_noise != (config.corruption is not None):
+        raise UserError(
+            "photographs and generated pictures need a corruption, such as gaussian:25"
+            if makes_noise
+            else f"the pairs are noisy already; leave out the corruption {config.corruption}"
+        )
+    return config

@@ -1,0 +1,65 @@
+"""The data that a configuration names: pairs to learn from, and what to validate on."""
+
+from __future__ import annotations
+
+from noise2noise import networks
+from noise2noise.data import (
+    CorruptedPhotographs,
+    FolderPairs,
+    GeneratedImages,
+    PairSource,
+    TensorPairs,
+    Track,
+    ValidationSet,
+    load_pair_file,
+    split,
+    validation_set,
+)
+from noise2noise.errors import UserError
+from noise2noise.fit.configuration import TrainingConfig
+from noise2noise.noise.corruptions import parse
+
+
+def open_data(config: TrainingConfig, track: Track) -> tuple[PairSource, ValidationSet]:
+    """The source of training pairs, and what to validate on.
+
+    Raises:
+        UserError: see `noise2noise.data`; or the crop doesn't suit the architecture, or the
+            validation images have other channels than the source's or are too small.
+    """
+    sizes = networks.sizes_of(config.architecture, config.sizes)
+    multiple = networks.ARCHITECTURES[config.architecture].multiple(sizes)
+    if config.crop % multiple:
+        raise UserError(
+            f"crop must be a multiple of {multiple} for {config.architecture}, got {config.crop}"
+        )
+    if config.validation is None:
+        return split(_open_source(config, track))
+    noisy, clean = load_pair_file(config.validation)  # first, because it is quickly refused
+    side = min(config.crop, *noisy.shape[2:]) // multiple * multiple
+    if side == 0:
+        raise UserError(
+            f"{config.validation}: the images are {noisy.shape[3]} x {noisy.shape[2]}; "
+            f"{config.architecture} needs at least {multiple} x {multiple}"
+        )
+    source = _open_source(config, track)
+    if noisy.shape[1] != source.channels:
+        raise UserError(
+            f"{config.validation}: the images have {noisy.shape[1]} channels, "
+            f"but those to train on have {source.channels}"
+        )
+    return source, validation_set(TensorPairs(noisy, clean, side, target_is_clean=True))
+
+
+def _open_source(config: TrainingConfig, track: Track) -> PairSource:
+    if config.pairs is not None:
+        return FolderPairs(*config.pairs, config.crop, track=track)
+    if config.pairs_file is not None:
+        return TensorPairs(*load_pair_file(config.pairs_file), config.crop)
+    corruption, channels = parse(config.corruption or ""), config.sizes.get("channels")
+    if config.photos is not None:
+        return CorruptedPhotographs(config.photos, corruption, config.crop, channels, track)
+    assert config.generated is not None
+    return GeneratedImages(
+        config.generated, corruption, config.crop, config.seed, channels or 3, track
+    )

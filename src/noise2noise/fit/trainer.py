@@ -1,0 +1,346 @@
+"""The Trainer: mini-batches, validation, checkpoints, and a resume that is exact to the bit.
+
+Everything random follows from (seed, epoch, position), so a run that was stopped and resumed takes
+exactly the steps it would have taken. `folder.py` lists the files of a run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from chainrule import (
+    L1,
+    MSE,
+    SGD,
+    Adam,
+    AdamW,
+    LogMSE,
+    cosine,
+    fuse,
+    linear_ramp_down,
+    schedules,
+)
+from chainrule.optimizers import Optimizer
+from chainrule.schedules import Schedule
+from noise2noise import networks
+from noise2noise.data import PairSource, batches, steps_per_epoch
+from noise2noise.denoiser import Denoiser
+from noise2noise.errors import UserError
+from noise2noise.fit.checkpoint import Checkpoint
+from noise2noise.fit.configuration import MAY_CHANGE, TrainingConfig
+from noise2noise.fit.folder import RunFolder
+from noise2noise.fit.observer import Epoch, Observer, Position
+from noise2noise.fit.sources import open_data
+from noise2noise.fit.step import step
+from noise2noise.metrics import psnr
+
+SAVE_SECONDS = 120
+"""A checkpoint is written at least so often, in the middle of an epoch too."""
+
+DRAW_SECONDS = 10
+"""The curves are drawn at most so often, and when training ends or is stopped: drawing them takes
+longer than some epochs do."""
+
+LOSSES = {"mse": MSE, "log-mse": LogMSE, "l1": L1}
+"""By the names that TrainingConfig takes."""
+
+
+class DivergedError(RuntimeError):
+    """The loss, or a weight, is no longer a finite number; the last good checkpoint is kept."""
+
+
+class TrainingStopped(Exception):  # noqa: N818 (a request, not an error)
+    """Training was stopped from outside; everything needed to go on has been saved."""
+
+
+class Trainer:
+    """Trains a network on pairs of noisy images and keeps the run in a folder.
+
+    Arguments:
+        config: what to do.
+        folder: where the run is kept; created if need be.
+        observer: is told what happens, and may stop it; silent by default.
+
+    Attributes:
+        source, validation: what is learned from, and measured on.
+        model, sizes: the network and all its sizes.
+        position: where the run stands.
+
+    Raises:
+        UserError: the data can't be used.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, folder: str | Path, observer: Observer | None = None
+    ) -> None:
+        self.config, self.files = config, RunFolder(folder)
+        self.observer = Observer() if observer is None else observer
+        self.source, self.validation = open_data(config, self.observer.track)
+        self.sizes = _sizes_for(config, self.source)
+        with networks.seeded(config.seed):
+            self.model = fuse(networks.build(config.architecture, **self.sizes))
+        if config.start_from is not None:
+            networks.copy_weights(Denoiser.load(config.start_from).model, self.model)
+        self.loss = LOSSES[config.loss]()
+        self.optimizer = _optimizer(config, self.model.parameters())
+        self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
+        self.schedule = _schedule(config, self.steps_per_epoch * config.epochs)
+        self.position = Position()
+        self._saved_at = time.monotonic()
+        self._drawn_at = -math.inf
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return self.files.path
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.files.last
+
+    @property
+    def best(self) -> Path:
+        """The model with the best validation PSNR."""
+        return self.files.best
+
+    def resume(self) -> None:
+        """Take up the run where its last checkpoint stands.
+
+        The observer is told if this process computes otherwise than the one before: the steps to
+        come are then as good, but not the same to the bit.
+
+        Raises:
+            UserError: there is no checkpoint, it is damaged, or it is of a run with other options
+                or data than this one's.
+        """
+        checkpoint = self.files.read_checkpoint()
+        try:
+            self._check_same_run(checkpoint)
+            state = dict(checkpoint.position)
+            history = [Epoch(**line) for line in state.pop("history")]
+            position = Position(**state, history=history)
+            checkpoint.restore(self.model, self.optimizer)
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{self.last} is not a checkpoint of a training run") from error
+        self.position = position
+        if checkpoint.warning():
+            self.observer.on_message(checkpoint.warning())
+
+    def _check_same_run(self, checkpoint: Checkpoint) -> None:
+        stored = TrainingConfig.model_validate_json(checkpoint.facts["config"])
+        for name, wanted in self.config:
+            kept = getattr(stored, name)
+            if name not in MAY_CHANGE and kept != wanted:
+                raise UserError(
+                    f"the run in {self.folder} has {name} {kept!r}, not {wanted!r}; "
+                    "go on with the same, or start a new run in another folder"
+                )
+        steps = int(checkpoint.facts["steps_per_epoch"])
+        if steps != self.steps_per_epoch:
+            raise UserError(
+                f"the run in {self.folder} had {steps} steps an epoch, but its data make "
+                f"{self.steps_per_epoch} now; put them back as they were, or start a new run"
+            )
+
+    def fit(self) -> None:
+        """Train to the last epoch.
+
+        Without `resume` a new run begins, and replaces an older one in the folder.
+
+        Raises:
+            DivergedError: the loss is not finite; names the step and the learning rate.
+            TrainingStopped: the observer asked for it; the run has been saved.
+            UserError: the folder can't be written.
+        """
+        if self.position == Position():
+            self.files.begin()
+            self._save()
+        self.files.write_config(self.config.model_dump_json(indent=2) + "\n")
+        self.observer.on_step(self.position)
+        while self.position.epoch < self.config.epochs:
+            self._train_epoch()
+            self._finish_epoch()
+            self.observer.on_step(self.position)
+
+    # -- one epoch --------------------------------------------------------------------------------
+
+    def _train_epoch(self) -> None:
+        config, position = self.config, self.position
+        started, before = time.monotonic(), position.seconds
+        epoch = batches(
+            self.source,
+            config.batch_size,
+            config.seed,
+            position.epoch,
+            position.step,
+            config.workers,
+        )
+        with closing(epoch):
+            for noisy, target in epoch:
+                self._step(noisy, target)
+                now = time.monotonic()
+                position.seconds = before + now - started
+                self.observer.on_step(position)
+                if self.observer.should_stop():
+                    self._stop()
+                if now - self._saved_at > SAVE_SECONDS:
+                    self._save()
+
+    def _step(self, noisy: Tensor, target: Tensor) -> None:
+        position = self.position
+        self.optimizer.lr = self.schedule(self._steps_done())
+        clip_norm = self.config.clip_norm
+        loss = step(self.model, self.loss, self.optimizer, noisy, target, clip_norm)
+        if not math.isfinite(loss):
+            raise self._divergence("the loss")
+        position.step += 1
+        position.loss_sum += loss * len(noisy)
+        position.pairs += len(noisy)
+
+    def _stop(self) -> None:
+        self._save()
+        if self.position.history:
+            self._draw_curves()
+        raise TrainingStopped(f"stopped in epoch {self.position.epoch + 1}")
+
+    def _steps_done(self) -> int:
+        return self.position.epoch * self.steps_per_epoch + self.position.step
+
+    def _divergence(self, what: str) -> DivergedError:
+        steps = self._steps_done()
+        rate = self.schedule(max(steps - 1, 0))
+        return DivergedError(
+            f"{what} is not a finite number after {steps} steps, with learning rate {rate:g}; "
+            f"the last good checkpoint is kept in {self.last}: train again with a smaller "
+            "learning rate, or with clipped gradients"
+        )
+
+    def _finish_epoch(self) -> None:
+        position = self.position
+        value = self.validate()
+        done = self._steps_done()
+        row = Epoch(
+            epoch=position.epoch + 1,
+            step=done,
+            seconds=round(position.seconds, 4),
+            learning_rate=self.schedule(done - 1),
+            training_loss=position.loss_sum / position.pairs,
+            validation_psnr=value,
+        )
+        improved = value > position.best_psnr
+        self.position = Position(
+            epoch=row.epoch,
+            best_psnr=max(value, position.best_psnr),
+            history=[*position.history, row],
+        )
+        # The checkpoint to go on from comes last: whatever stops this halfway is done again.
+        if improved:
+            self._save_model()
+        self.files.write_history(self.position.history)
+        finished = row.epoch == self.config.epochs
+        if finished or time.monotonic() - self._drawn_at > DRAW_SECONDS:
+            self._draw_curves()
+        self._save()
+        self.observer.on_epoch(row, improved)
+
+    def validate(self) -> float:
+        """Mean PSNR over the validation images, in dB. Predictions are clipped to [0, 1] where the
+        references are clean; noisy references leave that range themselves.
+        """
+        self.model.eval()
+        values = []
+        for noisy, reference in self.validation.pairs:
+            prediction = self.model.infer(torch.from_numpy(noisy)[None])[0].numpy()
+            if self.validation.reference_is_clean:
+                prediction = np.clip(prediction, 0, 1)
+            if not np.isfinite(prediction).all():
+                raise self._divergence("a prediction")
+            values.append(psnr(prediction, reference))
+        self.model.train()
+        return sum(values) / len(values)
+
+    # -- what is kept -----------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        facts = {
+            **self._model_facts(),
+            "config": self.config.model_dump_json(),
+            "steps_per_epoch": str(self.steps_per_epoch),
+        }
+        checkpoint = Checkpoint.of(self.model, self.optimizer, asdict(self.position), facts)
+        self._check_finite(checkpoint.tensors())
+        self.files.write_checkpoint(checkpoint)
+        self._saved_at = time.monotonic()
+
+    def _save_model(self) -> None:
+        weights = self.model.state_dict()
+        self._check_finite(weights)
+        self.files.write_model(weights, self._model_facts())
+
+    def _draw_curves(self) -> None:
+        self.files.draw_curves(self.position.history)
+        self._drawn_at = time.monotonic()
+
+    def _check_finite(self, tensors: dict[str, Tensor]) -> None:
+        if not all(bool(value.isfinite().all()) for value in tensors.values()):
+            raise self._divergence("a weight or its average gradient")
+
+    def _model_facts(self) -> dict[str, str]:
+        return {
+            "architecture": self.config.architecture,
+            "sizes": json.dumps(self.sizes),
+            "title": self.config.title or f"trained on {self.source.describe()}",
+            "noise": self.config.corruption or "recorded pairs",
+            "validation_psnr": f"{self.position.best_psnr:.2f}",
+        }
+
+
+def _sizes_for(config: TrainingConfig, source: PairSource) -> dict[str, int]:
+    asked = config.sizes.get("channels", source.channels)
+    if asked != source.channels:
+        raise UserError(
+            f"the network is to have {asked} channels, but the images have {source.channels}; "
+            "leave the size channels out"
+        )
+    return networks.sizes_of(config.architecture, {**config.sizes, "channels": asked})
+
+
+def _optimizer(config: TrainingConfig, parameters: list[Tensor]) -> Optimizer:
+    if config.optimizer == "sgd":
+        return SGD(parameters, config.learning_rate, config.momentum)
+    return (Adam if config.optimizer == "adam" else AdamW)(parameters, config.learning_rate)
+
+
+def _schedule(config: TrainingConfig, steps: int) -> Schedule:
+    if config.schedule == "constant":
+        return schedules.constant(config.learning_rate)
+    if config.schedule == "ramp-down":
+        return linear_ramp_down(config.learning_rate, steps)
+    return cosine(config.learning_rate, steps)
+
+
+def stored_config(folder: str | Path) -> TrainingConfig:
+    """The configuration of the run kept in `folder`.
+
+    Raises:
+        UserError: there is no run, or its checkpoint is damaged.
+    """
+    files = RunFolder(folder)
+    checkpoint = files.read_checkpoint()
+    try:
+        return TrainingConfig.model_validate_json(checkpoint.facts["config"])
+    except (KeyError, ValidationError) as error:
+        raise UserError(f"{files.last} is not a checkpoint of a training run") from error
