@@ -25,7 +25,7 @@ from chainrule.losses import L1, MSE, LogMSE, MSELoss
 from chainrule.module import Module, StateDictError, Tape, TapeError, accumulate, parameter
 from chainrule.ops.backends import backend, use_backend, winograd
 from chainrule.optimizers import SGD, Adam, AdamW, clip_gradients
-from chainrule.schedules import constant, cosine, linear_ramp_down, step_decay
+from chainrule.schedules import constant, cosine, linear_ramp_down, step_decay, warmup
 from chainrule.serialization import load, save
 from chainrule.summary import summary
 
@@ -74,5 +74,6 @@ __all__ = [
     "step_decay",
     "summary",
     "use_backend",
+    "warmup",
     "winograd",
 ]

@@ -54,6 +54,18 @@ def linear_ramp_down(lr: float, steps: int, start: float = 0.7, final: float = 0
     return schedule
 
 
+def warmup(schedule: Schedule, steps: int) -> Schedule:
+    """`schedule`, approached in a straight line over the first steps (Goyal et al. 2017).
+
+    schedule(step) * min(1, (step + 1) / steps)
+
+    Raises:
+        ValueError: steps is not above 0.
+    """
+    _check_positive("steps", steps)
+    return lambda step: schedule(step) * min(1, (step + 1) / steps)
+
+
 def _check_positive(name: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")

@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from chainrule import constant, cosine, linear_ramp_down, step_decay
+from chainrule import constant, cosine, linear_ramp_down, step_decay, warmup
 
 
 def torch_rates(schedule: type, steps: int, **options: float) -> list[float]:
@@ -62,3 +62,12 @@ def test_linear_ramp_down_is_level_then_straight_then_stays():
 def test_arguments_out_of_range(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_warmup_rises_to_the_schedule_and_follows_it():
+    falling = cosine(0.1, steps=100)
+    schedule = warmup(falling, 10)
+    assert [schedule(step) for step in (0, 4)] == pytest.approx([0.01, 0.05], rel=0.01)
+    assert [schedule(step) for step in (9, 50, 99)] == [falling(step) for step in (9, 50, 99)]
+    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+        warmup(falling, 0)

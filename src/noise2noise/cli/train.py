@@ -14,6 +14,7 @@ from noise2noise.cli.options import flag_of, given, with_options_of
 from noise2noise.errors import UserError
 from noise2noise.fit import Trainer, TrainingConfig, TrainingStopped, configure, stored_config
 from noise2noise.fit.configuration import SOURCES
+from noise2noise.fit.recipe import read_recipe
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +40,15 @@ def train(
         Path,
         typer.Option(help="The folder to keep the run in.", rich_help_panel="Run"),
     ],
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A TOML file of these options, such as recipes/photo.toml, with names like "
+            "batch_size; what stands on the command line comes first.",
+            rich_help_panel="Run",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -59,6 +69,8 @@ def train(
     Ctrl-C saves; --resume goes on as if nothing had happened, to the bit.
     """
     asked = given(context, TrainingConfig)
+    if recipe is not None:
+        asked = _completed(asked, read_recipe(recipe))
     config = (_stored if resume else _new)(out, asked, overwrite)
     terminal = Terminal()
     trainer = Trainer(config, out, terminal)
@@ -77,6 +89,13 @@ def train(
         f"best: {trainer.position.best_psnr:.2f} dB, in {trainer.best}\n"
         f"use it with: noise2noise denoise image.png --model {shlex.quote(str(out))}"
     )
+
+
+def _completed(asked: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, and the recipe for the rest; another source replaces the recipe's."""
+    if any(name in asked for name in SOURCES):
+        recipe = {name: value for name, value in recipe.items() if name not in SOURCES}
+    return {**recipe, **asked}
 
 
 def _stored(out: Path, asked: dict[str, Any], overwrite: bool) -> TrainingConfig:

@@ -103,6 +103,9 @@ class TrainingConfig(BaseModel):
     schedule: Literal["cosine", "ramp-down", "constant"] = _option(
         _TRAINING, "cosine", "How the learning rate falls."
     )
+    warmup: int = _option(
+        _TRAINING, 0, "Steps in which the learning rate rises to where the schedule has it.", ge=0
+    )
     clip_norm: float | None = _option(
         _TRAINING, None, "Scale larger gradients down to this norm.", gt=0
     )

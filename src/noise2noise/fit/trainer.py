@@ -325,6 +325,11 @@ def _optimizer(config: TrainingConfig, parameters: list[Tensor]) -> Optimizer:
 
 
 def _schedule(config: TrainingConfig, steps: int) -> Schedule:
+    falling = _falling(config, steps)
+    return schedules.warmup(falling, config.warmup) if config.warmup else falling
+
+
+def _falling(config: TrainingConfig, steps: int) -> Schedule:
     if config.schedule == "constant":
         return schedules.constant(config.learning_rate)
     if config.schedule == "ramp-down":

@@ -160,6 +160,33 @@ def test_another_seed_gives_other_weights(done, trained):
     assert state(Path("other")) != state(trained)
 
 
+def test_a_recipe_gives_the_options_and_the_command_line_comes_first(done):
+    Path("small.toml").write_text(
+        'photos = "elsewhere"\ncrop = 16\nbatch_size = 4\nepochs = 9\nwarmup = 5\n'
+        "[sizes]\nwidth = 4\n"
+    )
+    done("train", "--recipe", "small.toml", "--pairs", "A", "B", "--out", "run", "--epochs", 1)
+    config = stored_config("run")
+    assert (config.crop, config.sizes, config.epochs) == (16, {"width": 4}, 1)
+    assert (config.warmup, config.photos) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("batchsize = 4", "there is no option batchsize; did you mean batch_size?"),
+        ("crop = 3", "crop: input should be greater than or equal to 8, got 3"),
+        ("crop = ", "the recipe bad.toml is not TOML"),
+    ],
+)
+def test_a_recipe_with_a_mistake_is_refused(refused, text, reason):
+    Path("bad.toml").write_text(text)
+    assert reason in refused("train", "--recipe", "bad.toml", "--pairs", "A", "B", "--out", "run")
+    assert "can't read the recipe no.toml" in refused(
+        "train", "--recipe", "no.toml", "--pairs", "A", "B", "--out", "run"
+    )
+
+
 # Resuming.
 
 
