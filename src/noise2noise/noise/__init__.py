@@ -2,6 +2,7 @@
 
 from noise2noise.noise.corruptions import Corruption, parse
 from noise2noise.noise.estimate import estimate, estimate_together
+from noise2noise.noise.pairs import profile_of_pairs
 from noise2noise.noise.profile import Correlation, NoiseProfile
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "estimate",
     "estimate_together",
     "parse",
+    "profile_of_pairs",
 ]

@@ -32,6 +32,7 @@ import numpy as np
 
 from noise2noise.noise import patches
 from noise2noise.noise.impulses import without_impulses
+from noise2noise.noise.line import Points, confidence, line
 from noise2noise.noise.patches import Patches
 from noise2noise.noise.profile import NoiseProfile
 from noise2noise.noise.spectrum import with_scales
@@ -40,21 +41,7 @@ _CLASSES = 24
 _SMOOTH = 0.15  # of a class is kept
 _FEWEST = 30  # squares of a class
 _MOST_CLIPPED = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Points:
-    """The variance of one channel's noise by brightness.
-
-    Attributes:
-        level: (K,) brightness, ascending.
-        variance: (K,) of the noise there.
-        weight: (K,) how much each counts: of the order of the number of values behind it.
-    """
-
-    level: np.ndarray
-    variance: np.ndarray
-    weight: np.ndarray
+_TEXTURE = 0.5 ** ((patches.FINE_CYCLES - patches.FINE_CYCLES.min()) / 2)
 
 
 def estimate(image: np.ndarray) -> NoiseProfile:
@@ -123,14 +110,14 @@ def _measured(parts: list[np.ndarray]) -> tuple[NoiseProfile, list[Points]]:
         nothing = (0.0,) * len(channels)
         return NoiseProfile(shot=nothing, read=nothing, confidence=0.0), points
     black = min(float(each.level.min()) for each in points)
-    lines = [_line(each, black) for each in points]
+    lines = [line(each, black) for each in points]
     shot, read = zip(*lines, strict=True)
     profile = NoiseProfile(
         shot=shot,
         read=read,
         black=black,
         impulses=float(np.mean([channel.impulses for channel in channels])),
-        confidence=_confidence(channels, points, lines, black),
+        confidence=confidence(points, lines, black),
     )
     return with_scales(profile, [channel.planes for channel in channels]), points
 
@@ -166,22 +153,26 @@ def _points(found: Patches) -> Points:
     order = np.argsort(varied.level, kind="stable")
     count = min(max(len(order) // (4 * _FEWEST), 1), _CLASSES)
     classes = [
-        _point(varied[members]) for members in np.array_split(order, count) if len(members) >= 4
+        _smooth(varied[members]) for members in np.array_split(order, count) if len(members) >= 4
     ]
-    rows = np.array([row for row in classes if row is not None]).reshape(-1, 4)
+    rows = np.array([row for row in map(_point, classes) if row is not None]).reshape(-1, 4)
     level, variance, texture, weight = rows[np.argsort(rows[:, 0], kind="stable")].T
     if not len(level):
         return Points(level, variance, weight)
     # Relative to what is usual in this image: correlated noise has more of it everywhere.
     ratio = texture / np.maximum(variance, 1e-9 * texture.max() + np.finfo(np.float32).tiny)
     excess = np.maximum(ratio / np.quantile(ratio, 0.25) - 1, 0)
-    return Points(level, variance, weight / (1 + (excess / 0.3) ** 2))
+    return Points(level, variance * _noise_share(classes), weight / (1 + (excess / 0.3) ** 2))
 
 
-def _point(members: Patches) -> tuple[float, float, float, float] | None:
-    """Level, variance, texture and weight of a class of squares; None if too much is clipped."""
+def _smooth(members: Patches) -> Patches:
+    """Those squares of a class that have least texture."""
     count = min(max(int(_SMOOTH * len(members)), _FEWEST), len(members))
-    smooth = members[np.argpartition(members.texture, count - 1)[:count]]
+    return members[np.argpartition(members.texture, count - 1)[:count]]
+
+
+def _point(smooth: Patches) -> tuple[float, float, float, float] | None:
+    """Level, variance, texture and weight of a class; None if too much of it is clipped."""
     variance = patches.robust_sigma(smooth.fine) ** 2
     low, above_low, below_high, high = smooth.piled.mean(axis=0)
     # A pile towers above the value beside it; of counted photons the zeros don't.
@@ -191,7 +182,26 @@ def _point(members: Patches) -> tuple[float, float, float, float] | None:
     shift, shrinkage = _clipping(low, high)
     sigma = math.sqrt(variance / shrinkage)
     level = float(smooth.level.mean()) - sigma * shift
-    return level, sigma**2, float(smooth.texture.mean()), float(count)
+    return level, sigma**2, float(smooth.texture.mean()), float(len(smooth))
+
+
+def _noise_share(classes: list[Patches]) -> float:
+    """How much of the highest frequencies' variance is noise; below 1 where all is textured.
+
+    White noise has the same variance in each of the nine; that of pictures falls to half with
+    each two half cycles more. What is told apart so is an accident where it is less than half the
+    noise, and where it is more than three times as much it is noise that was smoothed.
+    """
+    relative = np.concatenate(
+        [each.fine / (patches.robust_sigma(each.fine) or 1) for each in classes]
+    )
+    variances = np.median(relative**2, axis=0)
+    (texture, noise), *_ = np.linalg.lstsq(
+        np.stack([_TEXTURE, np.ones_like(_TEXTURE)], axis=1), variances, rcond=None
+    )
+    if not 0.5 * noise < texture < 3 * noise:
+        return 1.0
+    return float(noise / (noise + texture * _TEXTURE.mean()))
 
 
 def _clipping(low: float, high: float) -> tuple[float, float]:
@@ -206,52 +216,3 @@ def _clipping(low: float, high: float) -> tuple[float, float]:
         mean -= sign * (end * share + normal.pdf(end))
         square += end**2 * share + end * normal.pdf(end)
     return mean, square - mean**2
-
-
-def _line(points: Points, black: float) -> tuple[float, float]:
-    """Shot noise and read noise of the line through a channel's points, none of them below 0.
-
-    Least squares of the relative errors, repeated: points above the line, where texture may be,
-    count the less the higher they are.
-    """
-    x = points.level - black
-    scale = float(np.average(points.variance, weights=points.weight))
-    if scale <= 0:
-        return 0.0, 0.0
-    fitted = np.full(len(x), scale)
-    slope = constant = 0.0
-    for _ in range(20):
-        above = np.maximum(points.variance / fitted - 1, 0)
-        weight = points.weight / fitted**2 / (1 + (above / 0.2) ** 2)
-        slope, constant = _nonnegative_line(x, points.variance, weight)
-        fitted = np.maximum(constant + slope * x, 1e-3 * scale)
-    return slope, math.sqrt(constant)
-
-
-def _nonnegative_line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    """Slope and constant, at least 0, of the weighted least squares line; all x are at least 0."""
-    centre, height = np.average(x, weights=weight), np.average(y, weights=weight)
-    spread = float(weight @ (x - centre) ** 2)
-    slope = float(weight @ ((x - centre) * y)) / spread if spread > 0 else 0.0
-    if slope <= 0:
-        return 0.0, float(height)
-    constant = float(height - slope * centre)
-    if constant >= 0:
-        return slope, constant
-    return float(weight @ (x * y)) / float(weight @ x**2), 0.0
-
-
-def _confidence(
-    channels: list[_Channel], points: list[Points], lines: list[tuple[float, float]], black: float
-) -> float:
-    """The least of all channels: how many squares there were to read from, times how near the
-    points are to their line, times how little texture was left in them."""
-    least = 1.0
-    for each, (slope, read) in zip(points, lines, strict=True):
-        fitted = np.sqrt(slope * (each.level - black) + read**2)
-        actual = np.sqrt(each.variance)
-        off = np.average(np.abs(actual - fitted), weights=each.weight)
-        near = 1 - min(off / max(np.average(actual, weights=each.weight), 1e-30), 1)
-        enough = each.weight.sum() / (each.weight.sum() + _FEWEST)
-        least = min(least, float(near * enough))
-    return least

@@ -39,6 +39,9 @@ def _cosines() -> np.ndarray:
 _DCT = _cosines()
 _ROW, _COLUMN = (index.ravel() for index in np.mgrid[:SIDE, :SIDE])
 _FINE = np.minimum(_ROW, _COLUMN) >= 5
+FINE_CYCLES = (_ROW + _COLUMN)[_FINE]
+"""Of `Patches.fine`: rows' and columns' frequencies together, in half cycles a square."""
+
 _MIDDLE = (_ROW + _COLUMN >= 1) & (_ROW + _COLUMN <= 7)
 
 
@@ -49,8 +52,8 @@ class Patches:
     Attributes:
         level: (N,) their means.
         fine: (N, 9) the highest frequencies: for white noise each has the noise's deviation.
-        texture: (N,) mean square of the frequencies from 1 to 7 cycles: the noise's variance where
-            the picture is smooth and the noise white, more elsewhere.
+        texture: (N,) mean square of the frequencies from 1 to 7 half cycles: the noise's variance
+            where the picture is smooth and the noise white, more elsewhere.
         piled: (N, 4) shares of the pixels at the lowest value there is in the channel, at the next
             above it, at the last but one, and at the highest.
     """
