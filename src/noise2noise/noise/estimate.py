@@ -25,13 +25,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 
 from noise2noise.noise import patches
-from noise2noise.noise.impulses import without_impulses
+from noise2noise.noise.impulses import impulses, without_impulses
 from noise2noise.noise.line import Points, confidence, line
 from noise2noise.noise.patches import Patches
 from noise2noise.noise.profile import NoiseProfile
@@ -94,11 +94,11 @@ def measure_together(images: Sequence[np.ndarray]) -> tuple[NoiseProfile, list[P
 
 @dataclass(frozen=True, eq=False)
 class _Channel:
-    """What was read from a channel: its crops without impulses, and their squares at one scale."""
+    """What was read from a channel: its crops, the same without impulses, and their squares."""
 
+    stored: list[np.ndarray]
     planes: list[np.ndarray]
     found: Patches
-    impulses: float
 
 
 def _measured(parts: list[np.ndarray]) -> tuple[NoiseProfile, list[Points]]:
@@ -116,19 +116,28 @@ def _measured(parts: list[np.ndarray]) -> tuple[NoiseProfile, list[Points]]:
         shot=shot,
         read=read,
         black=black,
-        impulses=float(np.mean([channel.impulses for channel in channels])),
         confidence=confidence(points, lines, black),
     )
+    profile = replace(profile, impulses=_share_of_impulses(profile, channels))
     return with_scales(profile, [channel.planes for channel in channels]), points
 
 
-def _read(planes: list[np.ndarray]) -> _Channel:
-    rough = _rough_sigma(planes)
-    repaired = [without_impulses(plane, rough) for plane in planes]
-    planes = [plane for plane, _ in repaired]
-    pixels = sum(plane.size for plane in planes)
-    share = sum(count for _, count in repaired) / pixels
-    return _Channel(planes, patches.of(planes), share)
+def _read(stored: list[np.ndarray]) -> _Channel:
+    rough = _rough_sigma(stored)
+    planes = [without_impulses(plane, rough)[0] for plane in stored]
+    return _Channel(stored, planes, patches.of(planes))
+
+
+def _share_of_impulses(profile: NoiseProfile, channels: list[_Channel]) -> float:
+    """Told anew by the noise at each pixel, which was not known at first."""
+    found = pixels = 0
+    for index, channel in enumerate(channels):
+        alone = profile.channel(index)
+        for plane, repaired in zip(channel.stored, channel.planes, strict=True):
+            pixels += plane.size
+            if repaired is not plane:
+                found += int(impulses(plane, alone.sigma(repaired[None])[0]).sum())
+    return found / pixels
 
 
 def _rough_sigma(planes: list[np.ndarray]) -> float:
@@ -190,7 +199,7 @@ def _noise_share(classes: list[Patches]) -> float:
 
     White noise has the same variance in each of the nine; that of pictures falls to half with
     each two half cycles more. What is told apart so is an accident where it is less than half the
-    noise, and where it is more than three times as much it is noise that was smoothed.
+    noise, and may be noise that was smoothed where it is much more: 45 % is left in any case.
     """
     relative = np.concatenate(
         [each.fine / (patches.robust_sigma(each.fine) or 1) for each in classes]
@@ -199,9 +208,9 @@ def _noise_share(classes: list[Patches]) -> float:
     (texture, noise), *_ = np.linalg.lstsq(
         np.stack([_TEXTURE, np.ones_like(_TEXTURE)], axis=1), variances, rcond=None
     )
-    if not 0.5 * noise < texture < 3 * noise:
+    if texture < 0.5 * noise:
         return 1.0
-    return float(noise / (noise + texture * _TEXTURE.mean()))
+    return max(float(noise / (noise + texture * _TEXTURE.mean())), 0.45)
 
 
 def _clipping(low: float, high: float) -> tuple[float, float]:

@@ -157,6 +157,10 @@ class NoiseProfile:
             raise ValueError(f"expected an image of {self.channels} channels, got {count}")
         return replace(self, shot=self.shot * count, read=self.read * count)
 
+    def channel(self, index: int) -> NoiseProfile:
+        """The profile of one channel; its spectrum and correlation stay those of all together."""
+        return replace(self, shot=(self.shot[index],), read=(self.read[index],))
+
     def scaled(self, factor: float, offset: float = 0.0) -> NoiseProfile:
         """The profile of the image `factor * x + offset`; the factor is above 0."""
         return replace(
