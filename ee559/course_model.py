@@ -7,24 +7,30 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from chainrule import MSE, Adam, Module, cosine, fuse
+from chainrule.serialization import one_line
 from noise2noise import networks
 from noise2noise.data import TensorPairs, batches, steps_per_epoch
-from noise2noise.denoiser import Denoiser, ModelInfo
+from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.fit import DivergedError, step
+from noise2noise.model_file import ModelInfo, check_fits, fill
+from noise2noise.untrusted import load_torch
 
 LEAST_SIDE = 8
 """Training images have at least so many rows and columns."""
 
 ORIENTATIONS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
 """The eight ways to lay down a picture: quarter turns, and whether it is mirrored first."""
+
+
+_REMEDY = "make it again with: python -m ee559.export --help"
 
 
 class BestModel(NamedTuple):
@@ -72,7 +78,7 @@ class CourseModel:
         known = read_best(self.best)
         self._build(known)
         try:
-            self.network.load_state_dict(known.weights)
+            fill(self.network, known.weights)
         except ValueError as error:
             raise UserError(f"{self.best} is damaged or of another network: {error}") from error
 
@@ -193,14 +199,16 @@ def read_best(path: Path) -> BestModel:
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}; make it with: python -m ee559.export --help")
+    content = load_torch(path, _REMEDY)
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-        return BestModel(*(content[field] for field in BestModel._fields))
-    except Exception as error:  # a damaged or hostile file can make the reader fail in any way
+        best = BestModel(*(content[field] for field in BestModel._fields))  # type: ignore[index]
+        shapes = {name: value.shape for name, value in best.weights.items()}
+        check_fits(best.architecture, best.sizes, shapes)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path} is damaged or not a model of this project; make it again with: "
-            "python -m ee559.export --help"
+            f"{path} is damaged or not a model of this project ({one_line(str(error))}); {_REMEDY}"
         ) from error
+    return best
 
 
 def checked_images(name: str, images: Tensor, channels: int) -> Tensor:

@@ -42,13 +42,15 @@ INITIALIZERS: dict[str, Callable[[Tensor], Tensor]] = {
 def initialize(weight: Tensor, name: str) -> Tensor:
     """Fill `weight` (O, I, kh, kw) in place by the initializer of that name.
 
+    On the meta device there is nothing to fill, and `normal_` there would import half of PyTorch.
+
     Raises:
         ValueError: no such name.
     """
     if name not in INITIALIZERS:
         known = ", ".join(INITIALIZERS)
         raise ValueError(f"weight_init must be one of {known}, got {name!r}")
-    return INITIALIZERS[name](weight)
+    return weight if weight.is_meta else INITIALIZERS[name](weight)
 
 
 def _fans(weight: Tensor) -> tuple[int, int]:

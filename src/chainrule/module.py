@@ -26,8 +26,12 @@ Pullback = Callable[..., Any]
 
 
 def parameter(values: Tensor) -> Tensor:
-    """Make `values` a parameter: a plain tensor with its gradient, of zeros, in `.grad`."""
-    values.grad = torch.zeros_like(values)
+    """Make `values` a parameter: a plain tensor with its gradient, of zeros, in `.grad`.
+
+    On the meta device, where a network has shapes and no memory, it gets none.
+    """
+    if not values.is_meta:
+        values.grad = torch.zeros_like(values)
     return values
 
 

@@ -12,6 +12,10 @@ import torch
 
 from chainrule.module import Module
 
+LONGEST_HEADER = 2**24
+"""Bytes of a safetensors header that are read: names, shapes and metadata, for any real network a
+few thousand, and with the history of a long run some hundreds of thousands."""
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
@@ -79,24 +83,60 @@ def save_tensors(
 def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read a safetensors file: its tensors by name, on the CPU, and its metadata.
 
-    The format holds numbers and text only: opening a file from a stranger never runs its code.
+    The format holds numbers and text only: opening a file from a stranger never runs its code, and
+    takes no more memory than the file is long.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not safetensors, or was cut short.
+        ValueError: the file is not safetensors, was cut short, or has an absurdly long header.
     """
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in _names(file)}, dict(file.metadata() or {})
+
+
+def load_shapes(path: str | Path) -> tuple[dict[str, torch.Size], dict[str, str]]:
+    """As `load_tensors`, with the shape of each tensor in its place: only the header is read."""
+    with _opened(path) as file:
+        shapes = {name: torch.Size(file.get_slice(name).get_shape()) for name in _names(file)}
+        return shapes, dict(file.metadata() or {})
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[safetensors.safe_open]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
+    _check_header(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            return tensors, dict(file.metadata() or {})
+            yield file
     except safetensors.SafetensorError as error:
         raise ValueError(
-            f"{path} is not a whole safetensors file ({error}); "
+            f"{path} is not a whole safetensors file ({one_line(str(error))}); "
             "it may have been cut short: copy or train it again"
         ) from error
+
+
+def _check_header(path: Path) -> None:
+    # Eight bytes, little endian, say how long the JSON is that follows.
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if LONGEST_HEADER < length < path.stat().st_size:
+        raise ValueError(
+            f"{path} has a header of {length} bytes, and at most {LONGEST_HEADER} are read; "
+            "it is damaged, or no file of weights"
+        )
+
+
+def _names(file: safetensors.safe_open) -> list[str]:
+    return list(file.keys())
+
+
+def one_line(text: str, longest: int = 200) -> str:
+    """Text out of a file, or about one, fit to be shown: cut, and without control characters."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * longest])
+    line = " ".join(line.split())
+    return line if len(line) <= longest else line[: longest - 3] + "..."
 
 
 def save(

@@ -11,8 +11,7 @@ those of the result: beside these two no array is as large as the image.
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ import numpy as np
 import torch
 
 from chainrule import Module, fuse
-from chainrule.serialization import load_tensors
 from noise2noise import networks
 from noise2noise.data import Track
 from noise2noise.errors import UserError, naming
@@ -32,6 +30,7 @@ from noise2noise.images import (
     to_unit,
     write_image,
 )
+from noise2noise.model_file import ModelInfo, read_model
 
 WEIGHTS = Path(__file__).parent / "weights"
 """The models that come with the package."""
@@ -50,26 +49,6 @@ _STRIP = 64  # rows that are looked at together; an even number
 SMALLEST = 16
 """Images are extended to at least so many pixels: some networks convolve without padding, and would
 have nothing left of a smaller one."""
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a model file says about itself.
-
-    Attributes:
-        name: of a shipped model, or the path.
-        architecture, sizes: see `noise2noise.networks`.
-        title: one line for people.
-        noise: the corruption it was trained on, or "recorded pairs".
-        parameters: how many numbers were learned.
-    """
-
-    name: str
-    architecture: str
-    sizes: dict[str, int]
-    title: str
-    noise: str
-    parameters: int
 
 
 def default_model(image: np.ndarray) -> str:
@@ -141,23 +120,8 @@ class Denoiser:
             UserError: there is no such model, or its file is damaged or of something else.
         """
         path = _find(model)
-        try:
-            tensors, metadata = load_tensors(path)
-        except (OSError, ValueError) as error:
-            raise UserError(str(error)) from error
-        try:
-            network, sizes = _network(tensors, metadata)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{path} is not a model of this package: {error}") from error
-        info = ModelInfo(
-            name=path.stem if path.parent == WEIGHTS else str(path),
-            architecture=metadata["architecture"],
-            sizes=sizes,
-            title=metadata.get("title", ""),
-            noise=metadata.get("noise", ""),
-            parameters=sum(value.numel() for value in network.parameters()),
-        )
-        return cls(network, info)
+        name = path.stem if path.parent == WEIGHTS else str(path)
+        return cls(*read_model(path, name))
 
     def denoise(
         self,
@@ -372,28 +336,6 @@ def _extended(part: np.ndarray, below: int, right: int) -> np.ndarray:
     if below == right == 0:
         return part
     return np.pad(part, ((0, 0), (0, below), (0, right)), mode="reflect")
-
-
-def _network(
-    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
-) -> tuple[Module, dict[str, int]]:
-    """The network that a model file describes, and all its sizes.
-
-    Raises:
-        TypeError, ValueError: the file describes none, or one of another shape.
-    """
-    for key in ("architecture", "sizes"):
-        if key not in metadata:
-            raise ValueError(f"it doesn't say its {key}")
-    given = json.loads(metadata["sizes"])
-    network = networks.build(metadata["architecture"], **given)
-    sizes = networks.sizes_of(metadata["architecture"], given)
-    weights = {name: value for name, value in tensors.items() if "/" not in name}
-    network.load_state_dict(weights)
-    broken = [name for name, value in weights.items() if not value.isfinite().all()]
-    if broken:
-        raise ValueError(f"its weight {broken[0]} holds NaN or infinite values")
-    return network, sizes
 
 
 def _find(model: str | Path) -> Path:

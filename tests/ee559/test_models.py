@@ -398,7 +398,7 @@ def test_a_bad_file_is_refused_and_never_run(project, tmp_path, monkeypatch, con
         path.write_bytes(pickle.dumps(Bomb()))
     else:
         torch.save({"weights": torch.zeros(3)}, path)
-    with pytest.raises(UserError, match=r"bestmodel.pth is damaged or not a model"):
+    with pytest.raises(UserError, match=r"bestmodel.pth .*is damaged.*; make it again"):
         model_of(project, path)()
     assert not Path("went-off").exists()
 
@@ -408,9 +408,26 @@ def test_weights_of_another_network_are_refused(project, tmp_path):
     content["weights"].popitem()
     path = tmp_path / "bestmodel.pth"
     torch.save(content, path)
-    model = model_of(project, path)()
-    with pytest.raises(UserError, match=r"is damaged or of another network: .*missing"):
-        model.load_pretrained_model()
+    with pytest.raises(UserError, match=r"is damaged or not a model .*is missing"):
+        model_of(project, path)()
+
+
+def test_a_file_that_asks_for_a_huge_network_is_refused(project, tmp_path):
+    content = torch.load(project.Model.best, weights_only=True)
+    path = tmp_path / "bestmodel.pth"
+    for sizes in ({"width": 2**62}, {"depth": 14}, {"depth": 10**9}, {"width": -1}):
+        torch.save({**content, "sizes": sizes}, path)
+        with pytest.raises(UserError, match=r"bestmodel.pth is damaged or not a model"):
+            model_of(project, path)()
+
+
+def test_weights_that_are_no_numbers_are_refused(project, tmp_path):
+    content = torch.load(project.Model.best, weights_only=True)
+    next(iter(content["weights"].values())).view(-1)[0] = float("nan")
+    path = tmp_path / "bestmodel.pth"
+    torch.save(content, path)
+    with pytest.raises(UserError, match=r"damaged .*holds NaN"):
+        model_of(project, path)().load_pretrained_model()
 
 
 # -- the rule of the second project ----------------------------------------------------------------

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from noise2noise.errors import UserError
+from noise2noise.untrusted import load_torch
 
 
 def load_pair_file(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
     """The two tensors of a `.pkl`, `.pth` or `.pt` file that `torch.save((a, b), path)` wrote.
 
-    Nothing in the file is ever run: it is read with `weights_only=True`, in a PyTorch that keeps
-    that promise.
+    Nothing in the file is ever run: see `noise2noise.untrusted`.
 
     Returns:
         Two tensors `(N, C, H, W)`, uint8 or floats, values 0 to 255; for `TensorPairs`.
@@ -22,18 +22,7 @@ def load_pair_file(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
         UserError: there is no such file, it is damaged, holds anything but two such tensors, or
             PyTorch is older than 2.6.
     """
-    path = Path(path)
-    _require_safe_unpickling()
-    if not path.is_file():
-        raise UserError(f"there is no file {path}; check the name")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile file can make the reader fail in any way
-        raise UserError(
-            f"{path} can't be opened as two tensors: it is damaged, was not written by torch.save, "
-            "or holds something other than tensors, which is refused because it could run code; "
-            "write it with torch.save((first, second), path)"
-        ) from error
+    content = load_torch(path, "write it with torch.save((first, second), path)")
     if not isinstance(content, (tuple, list)):
         raise UserError(
             f"{path} holds a {type(content).__name__}; expected two tensors (first, second)"
@@ -46,17 +35,6 @@ def load_pair_file(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
     first, second = (side.detach() for side in content)
     check_tensors(first, second, str(path))
     return first, second
-
-
-def _require_safe_unpickling() -> None:
-    # Before 2.6 a crafted file could run code in spite of weights_only=True: CVE-2025-32434.
-    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
-    if (major, minor) < (2, 6):
-        raise UserError(
-            f"files of pairs are opened with PyTorch 2.6 or newer only, and this is "
-            f"{torch.__version__}: before, a crafted file could run code; upgrade torch, or train "
-            "from folders of images"
-        )
 
 
 def check_tensors(first: torch.Tensor, second: torch.Tensor, where: str) -> None:
