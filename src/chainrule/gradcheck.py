@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from chainrule.module import Module
+from chainrule.module import Module, as_tuple
 
 
 class GradientError(AssertionError):
     """A backward pass disagrees with the forward pass.
 
     Attributes:
-        argument: "input", or the parameter's name.
+        argument: "input", of several "input 0", "input 1", ..., or the parameter's name.
         index: where in it, or None when a direction through all of it was tried.
         analytic: what `back` says.
         numeric: what central differences (or the rule broken) say it should be.
@@ -56,7 +57,9 @@ def gradcheck(
     rtol: float = 1e-3,
     seed: int = 0,
 ) -> None:
-    """Check `module.back` at every entry of the input and of every parameter.
+    """Check `module.back` at every entry of every input and parameter.
+
+    Of the inputs, those of integers and the module's `constants` are left out.
 
     Works on a float64 copy; the module itself is not touched. Checks as well that a second backward
     pass doubles every `.grad`, and that inputs and gradients that are not contiguous in memory give
@@ -65,15 +68,15 @@ def gradcheck(
 
     Args:
         module: a layer, a network, or a loss.
-        inputs: x; for a loss prediction and target, of which the prediction is checked.
+        inputs: x, or several; for a loss prediction and target, which is a constant.
         step: h of the central difference.
         atol, rtol: allowed are differences up to atol + rtol * |central difference|.
         seed: of the random output gradient.
 
     Raises:
         GradientError: names the argument, the index and both values.
-        TapeError: `back` returned nothing for the input.
-        ValueError: it returned a gradient of another shape.
+        TapeError: `back` returned nothing for an input.
+        ValueError: it returned a gradient of another shape, or one alone for several inputs.
     """
     probe = _Probe(module, inputs, seed)
     for name, values in probe.arguments():
@@ -109,9 +112,16 @@ class _Probe:
     def __init__(self, module: Module, inputs: tuple[Tensor, ...], seed: int) -> None:
         self.original = module
         self.module = copy.deepcopy(module).to(torch.float64)
-        self.inputs = tuple(x.detach().to(torch.float64, copy=True) for x in inputs)
+        self.inputs = tuple(_double(x.detach().clone()) for x in inputs)
+        places = [
+            place
+            for place, x in enumerate(self.inputs)
+            if x.is_floating_point() and place not in module.constants
+        ]
+        self.checked = {f"input {place}" if len(places) > 1 else "input": place for place in places}
         self.generator = torch.Generator().manual_seed(seed)
-        self.gy = self.random_like(self.module.forward(*self.inputs))
+        y = self.module.forward(*self.inputs)
+        self.gy = _each(self._output_gradient, y)
         self.module.zero_grad()
         self.gradients = self._backward(self.inputs, self.gy)
         self._check_rules()
@@ -121,7 +131,7 @@ class _Probe:
         return random.normal_(generator=self.generator).to(values.device)
 
     def arguments(self) -> Iterator[tuple[str, Tensor]]:
-        yield "input", self.inputs[0]
+        yield from ((name, self.inputs[place]) for name, place in self.checked.items())
         yield from self.module.named_parameters()
 
     def check(
@@ -149,27 +159,47 @@ class _Probe:
         return (ahead - behind) / (2 * step)
 
     def _loss(self) -> float:
-        return float((self.gy * self.module.pullback(*self.inputs)[0]).sum())
+        y = self.module.pullback(*self.inputs)[0]
+        pairs = zip(as_tuple(self.gy), as_tuple(y), strict=True)
+        return sum(float((gy * each).sum()) for gy, each in pairs if gy is not None)
 
-    def _backward(self, inputs: tuple[Tensor, ...], gy: Tensor) -> dict[str, Tensor]:
-        gx = self.module.pullback(*inputs)[1](gy)
-        if gx is None or gx.shape != inputs[0].shape:
-            returned = "None" if gx is None else f"a gradient of shape {tuple(gx.shape)}"
-            raise ValueError(
-                f"{type(self.original).__name__}: back returned {returned} "
-                f"for an input of shape {tuple(inputs[0].shape)}"
-            )
+    def _output_gradient(self, y: Tensor) -> Tensor | None:
+        return self.random_like(y) if y.is_floating_point() else None
+
+    def _backward(self, inputs: tuple[Tensor, ...], gy: Any) -> dict[str, Tensor]:
+        gx = self._by_place(self.module.pullback(*inputs)[1](gy))
+        for place in self.checked.values():
+            if gx[place].shape != inputs[place].shape:
+                raise ValueError(
+                    f"{type(self.original).__name__}: back returned a gradient of shape "
+                    f"{tuple(gx[place].shape)} for an input of shape {tuple(inputs[place].shape)}"
+                )
+        by_input = {name: gx[place] for name, place in self.checked.items()}
         names = [name for name, _ in self.module.named_parameters()]
         gradients = [gradient.clone() for _, gradient in self.module.param()]
-        return {"input": gx, **dict(zip(names, gradients, strict=True))}
+        return {**by_input, **dict(zip(names, gradients, strict=True))}
+
+    def _by_place(self, gx: Any) -> dict[int, Tensor]:
+        """The gradients that `back` returned, by the places of their inputs."""
+        if isinstance(gx, tuple):
+            return dict(enumerate(gx))
+        if len(self.checked) > 1:
+            raise ValueError(
+                f"{type(self.original).__name__}: back returned one gradient for "
+                f"{len(self.checked)} inputs; return a tuple with a place for each input, or name "
+                "inputs without a gradient in the class attribute constants"
+            )
+        return {place: gx for place in self.checked.values()}
 
     def _check_rules(self) -> None:
         once = self.gradients
         twice = self._backward(self.inputs, self.gy)
-        doubled = {name: 2 * value for name, value in once.items()} | {"input": once["input"]}
+        doubled = {
+            name: value if name in self.checked else 2 * value for name, value in once.items()
+        }
         self._check_equal(twice, doubled, "the rule that a second backward pass adds to .grad")
         self.module.zero_grad()
-        strided = self._backward(tuple(map(_strided, self.inputs)), _strided(self.gy))
+        strided = self._backward(tuple(map(_strided, self.inputs)), _each(_strided, self.gy))
         self._check_equal(strided, once, "the same pass on contiguous memory")
 
     def _check_equal(
@@ -198,6 +228,18 @@ def _indices(values: Tensor) -> Iterator[tuple[int, ...]]:
         yield tuple(reversed(index))
 
 
+def _double(values: Tensor) -> Tensor:
+    return values.double() if values.is_floating_point() else values
+
+
+def _each(function: Callable[[Tensor], Any], values: Any) -> Any:
+    """function(values), or of a tuple that of each; None stays."""
+    if isinstance(values, tuple):
+        return tuple(_each(function, value) for value in values)
+    return None if values is None else function(values)
+
+
 def _strided(values: Tensor) -> Tensor:
-    """The same values with a gap after each in memory."""
-    return torch.stack((values, torch.full_like(values, math.nan)), -1)[..., 0]
+    """The same values with a gap after each in memory: NaN, or the largest integer."""
+    gap = math.nan if values.is_floating_point() else torch.iinfo(values.dtype).max
+    return torch.stack((values, torch.full_like(values, gap)), -1)[..., 0]

@@ -119,9 +119,9 @@ class Module:
         inputs = _detached(self, inputs)
         tape = Tape(*inputs)
         y = _placed(self, self.run, *inputs, tape)
-        tape.watch_outputs(*_tuple(y))
+        tape.watch_outputs(*as_tuple(y))
         # Not y and the inputs themselves, which this pass must not keep alive.
-        kinds = [(each.shape, each.dtype) for each in _tuple(y)]
+        kinds = [(each.shape, each.dtype) for each in as_tuple(y)]
         outputs = kinds if isinstance(y, tuple) else kinds[0]
         wanted = [
             x.is_floating_point() and place not in self.constants for place, x in enumerate(inputs)
@@ -280,7 +280,8 @@ def _modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
             yield from _modules_in(f"{name}.{index}", item)
 
 
-def _tuple(values: Any) -> tuple[Any, ...]:
+def as_tuple(values: Any) -> tuple[Any, ...]:
+    """One tensor or a tuple of them, as a tuple."""
     return values if isinstance(values, tuple) else (values,)
 
 

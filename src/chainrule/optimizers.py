@@ -26,11 +26,18 @@ class Optimizer:
         lr: learning rate; may be set anew before any step.
         weight_decay: see the optimizer.
 
+    Attributes:
+        state_names: what each parameter's state holds, when it holds anything; by these
+            `load_state_dict` tells another optimizer's state. None, where a subclass doesn't say,
+            takes any.
+
     Raises:
-        ValueError: no parameters, or a learning rate or weight decay that is negative or not
-            finite.
+        ValueError: no parameters, one of them twice, or a learning rate or weight decay that is
+            negative or not finite.
         TypeError: params holds something else.
     """
+
+    state_names: tuple[str, ...] | None = None
 
     def __init__(self, params: Parameters, lr: float, weight_decay: float) -> None:
         self.parameters = _parameters(params)
@@ -67,11 +74,11 @@ class Optimizer:
         return {"steps": torch.tensor(self.steps), **state}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a `state_dict` of the same optimizer over the same parameters.
+        """Go on from a `state_dict` of the same optimizer over the same parameters; whole or not.
 
         Raises:
-            ValueError: it has no "steps", names a parameter that isn't there, or has another shape
-                for one.
+            ValueError: it is another optimizer's, has no "steps", names a parameter that isn't
+                there, or has another shape for one.
         """
         if "steps" not in state:
             raise ValueError('the optimizer\'s state has no "steps"; is it of another kind?')
@@ -91,6 +98,13 @@ class Optimizer:
                     f"its parameter {tuple(value.shape)}"
                 )
             fresh[int(index)][name] = saved.detach().to(value).clone()
+        for index, own in enumerate(fresh):
+            if own and self.state_names is not None and set(own) != set(self.state_names):
+                raise ValueError(
+                    f"the state of parameter {index} holds {', '.join(sorted(own))}, but "
+                    f"{type(self).__name__} keeps {', '.join(self.state_names) or 'nothing'}; "
+                    "load it into the optimizer that saved it, with the same settings"
+                )
         self.steps, self._state = int(state["steps"]), fresh
 
 
@@ -126,6 +140,7 @@ class SGD(Optimizer):
         if nesterov and (momentum == 0 or dampening != 0):
             raise ValueError("nesterov=True needs a momentum above 0 and no dampening")
         self.dampening, self.nesterov = dampening, nesterov
+        self.state_names = ("velocity",) if momentum else ()
 
     def apply(self, value: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
         first = "velocity" not in state
@@ -160,6 +175,8 @@ class Adam(Optimizer):
     Raises:
         ValueError: arguments out of range.
     """
+
+    state_names = ("mean", "square")
 
     def __init__(
         self,
@@ -216,7 +233,7 @@ def clip_gradients(params: Parameters, max_norm: float) -> float:
     norm that isn't finite leaves the gradients as they are.
 
     Raises:
-        ValueError: max_norm is not above 0.
+        ValueError: max_norm is not above 0, or a parameter is listed twice.
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm must be above 0, got {max_norm}")
@@ -235,6 +252,13 @@ def _parameters(params: Parameters) -> list[Tensor]:
     values = [_parameter(item) for item in params]
     if not values:
         raise ValueError("there are no parameters; pass model.param() or model.parameters()")
+    seen: dict[int, int] = {}
+    for index, value in enumerate(values):
+        if seen.setdefault(id(value), index) != index:
+            raise ValueError(
+                f"parameter {index}, of shape {tuple(value.shape)}, is parameter "
+                f"{seen[id(value)]} again; list each once, as model.parameters() does"
+            )
     return values
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from chainrule.fusion import FusedConvolution
-from chainrule.module import Module, Tape
+from chainrule.module import Module, Tape, as_tuple
 
 
 @dataclass(frozen=True)
@@ -139,14 +139,15 @@ class _Trace:
         layer = module.arguments() if merged else type(module).__name__
         is_layer = merged or not any(True for _ in module.named_children())
 
-        def traced(x: Tensor, tape: Tape) -> Tensor:
-            y = run(x, tape)
-            self._see(x, y)
+        def traced(*arguments: Any) -> Any:
+            x, y = arguments[0], run(*arguments)
+            outputs = as_tuple(y)
+            self._see(*arguments[:-1], *outputs)
             if not is_layer:
                 return y
             own = sum(value.numel() for value in module.parameters())
-            cost = module.multiply_adds(x.shape, y.shape)
-            self.rows.append(Row(name, layer, tuple(y.shape), own, cost))
+            cost = module.multiply_adds(x.shape, outputs[0].shape)
+            self.rows.append(Row(name, layer, tuple(outputs[0].shape), own, cost))
             return y
 
         module.run = traced  # on the traced copy only

@@ -122,7 +122,7 @@ class Tape:
             left = self._records[-1][0]
             raise TapeError(
                 f"{first_line(left)}: its record was left on the tape; its back did not take it, "
-                "or was not reached because a return is missing",
+                "or was not reached",
                 left,
             )
         if self._finals is not None:

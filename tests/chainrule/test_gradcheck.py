@@ -1,6 +1,7 @@
 """gradcheck finds planted errors, says where, and touches nothing."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -232,3 +233,62 @@ def test_a_large_network_raises_no_false_alarm():
     layers = [Conv2d(8, 8, 3, padding=1, weight_init="kaiming") for _ in range(4)]
     net = Sequential(BatchNorm2d(8), *[part for layer in layers for part in (layer, Sigmoid())])
     gradcheck_direction(net, 100 * torch.randn(4, 8, 24, 24))
+
+
+# -- several inputs and outputs -------------------------------------------------------------------
+
+
+class Pick(Module):
+    """(a[index] * b, a + weight): two inputs of floats, one of integers, two outputs."""
+
+    def __init__(self) -> None:
+        self.weight = parameter(torch.tensor(1.5))
+
+    def run(self, a: Tensor, index: Tensor, b: Tensor, tape: Tape) -> tuple[Tensor, Tensor]:
+        tape.push(self, a, index, b)
+        return a[index] * b, a + self.weight
+
+    def back(self, gy: tuple[Tensor, Tensor], tape: Tape) -> Any:
+        a, index, b = tape.take(self)
+        first, second = gy
+        tape.add(self.weight, second.sum())
+        ga = second.clone().index_add_(0, index, first * b)
+        return ga, None, first * a[index]
+
+
+PICKED = torch.randn(3, 2), torch.tensor([2, 0, 2, 1]), torch.randn(4, 2)
+
+
+def test_a_module_of_three_inputs_two_gradients_and_two_outputs_is_checked():
+    gradcheck(Pick(), *PICKED)
+    gradcheck_direction(Pick(), *PICKED)
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_wrong_gradient_of_one_of_several_inputs_is_found_and_named(place):
+    class Wrong(Pick):
+        def back(self, gy: tuple[Tensor, Tensor], tape: Tape) -> Any:
+            gradients = [*super().back(gy, tape)]
+            gradients[place] = gradients[place] * 1.01
+            return tuple(gradients)
+
+    for check in (gradcheck, gradcheck_direction):
+        with pytest.raises(GradientError, match=f"the gradient of input {place} ") as caught:
+            check(Wrong(), *PICKED)
+        assert caught.value.argument == f"input {place}"
+
+
+def test_a_gradient_that_is_missing_among_several_is_told():
+    class Missing(Pick):
+        def back(self, gy: tuple[Tensor, Tensor], tape: Tape) -> Any:
+            ga, _, _ = super().back(gy, tape)
+            return ga, None, None
+
+    class Alone(Pick):
+        def back(self, gy: tuple[Tensor, Tensor], tape: Tape) -> Any:
+            return super().back(gy, tape)[0]
+
+    with pytest.raises(TapeError, match="back returned None for input 2, but its gradient is want"):
+        gradcheck(Missing(), *PICKED)
+    with pytest.raises(ValueError, match="Alone: back returned one gradient for 2 inputs"):
+        gradcheck(Alone(), *PICKED)

@@ -559,6 +559,90 @@ def test_attributes_make_parameters_buffers_and_children():
     assert [name for name, _ in block.named_children()] == ["branches.0", "branches.1", "head"]
 
 
+def nested() -> Module:
+    class Nested(Module):
+        def __init__(self) -> None:
+            self.blocks = {"a": [Conv2d(1, 1, 1, bias=False), ReLU()], "b": BatchNorm2d(1)}
+            self.pairs = [(Conv2d(1, 1, 1, bias=False), "no module")]
+
+    return Nested()
+
+
+def test_children_in_dicts_and_nested_lists_are_found():
+    module = nested()
+    assert [name for name, _ in module.named_children()] == [
+        "blocks.a.0",
+        "blocks.a.1",
+        "blocks.b",
+        "pairs.0.0",
+    ]
+    assert [name for name, _ in module.named_parameters()] == [
+        "blocks.a.0.weight",
+        "blocks.b.weight",
+        "blocks.b.bias",
+        "pairs.0.0.weight",
+    ]
+    assert not any(each.training for _, each in module.eval().named_modules())
+    twin = nested()
+    twin.load_state_dict(module.state_dict())
+    for name, value in twin.state_dict().items():
+        assert torch.equal(value, module.state_dict()[name])
+
+
+def test_two_tensors_of_one_name_are_refused():
+    module = nested()
+    vars(module)["blocks"] = {"1": Conv2d(1, 1, 1), 1: Conv2d(1, 1, 1)}
+    with pytest.raises(ValueError, match=r"two tensors .* named 'blocks\.1\.weight'; rename one"):
+        module.state_dict()
+
+
+# -- several inputs and outputs -----------------------------------------------------------------
+
+
+class Parts(Module):
+    """(x + y, x * y) and back."""
+
+    def run(self, x: Tensor, y: Tensor, tape: Tape) -> tuple[Tensor, Tensor]:
+        tape.push(self, x, y)
+        return x + y, x * y
+
+    def back(self, gy: tuple[Tensor, Tensor], tape: Tape) -> tuple[Tensor, Tensor]:
+        x, y = tape.take(self)
+        gsum, gproduct = gy
+        return gsum + gproduct * y, gsum + gproduct * x
+
+
+def test_tuples_go_through_a_sequential_both_ways(assert_near):
+    net = Sequential(Parts(), Parts())
+    x, y, *gy = torch.randn(4, 3, 2).double()
+    a, b = (each.clone().requires_grad_() for each in (x, y))
+    c, d = a + b, a * b
+    torch.autograd.backward((c + d, c * d), gy)
+    outputs = net.forward(x, y)
+    assert_near(outputs[0], c + d)
+    gx = net.backward(tuple(gy))
+    assert_near(gx[0], a.grad)
+    assert_near(gx[1], b.grad)
+    assert all(map(torch.equal, net.infer(x, y), outputs))
+
+
+@pytest.mark.parametrize(
+    ("gy", "error", "message"),
+    [
+        (torch.ones(2), TypeError, "gradient for each of the 2 outputs, got Tensor"),
+        ((torch.ones(2),), TypeError, "gradient for each of the 2 outputs, got tuple of 1"),
+        ((torch.ones(2), None), TypeError, "shape (2,), got NoneType"),
+        ((torch.ones(2), torch.ones(3)), ValueError, "shape (2,), got (3,)"),
+    ],
+)
+def test_output_gradients_that_do_not_fit_a_tuple_are_refused(gy, error, message):
+    parts = Parts()
+    parts.forward(torch.ones(2), torch.ones(2))
+    with pytest.raises(error) as caught:
+        parts.backward(gy)
+    assert message in str(caught.value)
+
+
 # -- state dicts --------------------------------------------------------------------------------
 
 

@@ -301,3 +301,31 @@ def test_gradients_that_are_not_finite_are_reported_and_left_alone(bad):
     value.grad = torch.tensor([3.0, bad])
     assert not math.isfinite(clip_gradients([value], 1.0))
     assert value.grad[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("saved", "other", "message"),
+    [
+        (SGD, Adam, "holds velocity, but Adam keeps mean, square"),
+        (Adam, SGD, "holds mean, square, but SGD keeps velocity"),
+    ],
+)
+def test_another_optimizers_state_is_refused_and_nothing_loaded(saved, other, message):
+    def optimizer(kind):
+        value = parameter(torch.ones(3))
+        made = kind([value], momentum=0.9) if kind is SGD else kind([value])
+        made.step()
+        return made
+
+    mine = optimizer(other)
+    before = {name: value.clone() for name, value in mine.state_dict().items()}
+    state = {**optimizer(saved).state_dict(), "steps": torch.tensor(7)}
+    with pytest.raises(ValueError, match=message):
+        mine.load_state_dict(state)
+    assert all(torch.equal(value, before[name]) for name, value in mine.state_dict().items())
+
+
+def test_a_parameter_that_is_listed_twice_is_refused():
+    conv = Conv2d(1, 1, 1)
+    with pytest.raises(ValueError, match=r"parameter 2, of shape \(1, 1, 1, 1\), is parameter 0 "):
+        SGD([*conv.parameters(), conv.weight])
