@@ -189,7 +189,7 @@ class _Probe:
                 f"{len(self.checked)} inputs; return a tuple with a place for each input, or name "
                 "inputs without a gradient in the class attribute constants"
             )
-        return {place: gx for place in self.checked.values()}
+        return dict(zip(self.checked.values(), (gx,), strict=False))
 
     def _check_rules(self) -> None:
         once = self.gradients
