@@ -136,8 +136,7 @@ class Module:
             spent.source_gradient = input_gradient
             if listener is not None:
                 spent.listen(listener)
-            gx = _placed(self, self.back, gy, spent)
-            _placed(self, spent.finish)
+            gx = _placed(self, _whole_back, self, gy, spent)
             if not input_gradient:
                 return None
             _check_input_gradients(self, gx, wanted)
@@ -342,6 +341,12 @@ def _check_input_gradients(module: Module, gx: Any, wanted: list[bool]) -> None:
                 f"{first_line(module)}: back returned None for input {place}, but its gradient is "
                 "wanted; return it"
             )
+
+
+def _whole_back(module: Module, gy: Any, tape: Tape) -> Any:
+    gx = module.back(gy, tape)
+    tape.finish()
+    return gx
 
 
 def _placed(root: Module, function: Callable[..., Any], *arguments: Any) -> Any:
