@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from noise2noise.cli import benchmark, demo, denoise, evaluate, make_pairs, models, reproduce, train
+from noise2noise.cli import (
+    benchmark,
+    demo,
+    denoise,
+    evaluate,
+    inspect,
+    make_pairs,
+    models,
+    reproduce,
+    train,
+)
 from noise2noise.cli.common import print_error
 from noise2noise.errors import UserError
 from noise2noise.fit import DivergedError
@@ -20,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (denoise, train, evaluate, make_pairs, models, demo, benchmark, reproduce):
+for command in (denoise, inspect, train, evaluate, make_pairs, models, demo, benchmark, reproduce):
     command.register(app)
 
 

@@ -2,7 +2,7 @@
 
 from noise2noise.noise.corruptions import Corruption, parse
 from noise2noise.noise.estimate import estimate, estimate_together
-from noise2noise.noise.impulses import impulses, without_impulses
+from noise2noise.noise.impulses import find_impulses, impulses, without_impulses
 from noise2noise.noise.pairs import profile_of_pairs
 from noise2noise.noise.profile import Correlation, NoiseProfile
 
@@ -12,6 +12,7 @@ __all__ = [
     "NoiseProfile",
     "estimate",
     "estimate_together",
+    "find_impulses",
     "impulses",
     "parse",
     "profile_of_pairs",

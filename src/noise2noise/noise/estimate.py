@@ -31,7 +31,7 @@ from statistics import NormalDist
 import numpy as np
 
 from noise2noise.noise import patches
-from noise2noise.noise.impulses import impulses, without_impulses
+from noise2noise.noise.impulses import find_impulses, without_impulses
 from noise2noise.noise.line import Points, confidence, line
 from noise2noise.noise.patches import Patches
 from noise2noise.noise.profile import NoiseProfile
@@ -59,14 +59,7 @@ def estimate(image: np.ndarray) -> NoiseProfile:
     Raises:
         ValueError: `image` is not `(C, H, W)`, or empty.
     """
-    return measure(image)[0]
-
-
-def measure(image: np.ndarray) -> tuple[NoiseProfile, list[Points]]:
-    """`estimate`, and the points that the line was drawn through, a set for each channel."""
-    if image.ndim != 3 or 0 in image.shape:
-        raise ValueError(f"expected an image of shape (C, H, W), got {image.shape}")
-    return measure_together([image])
+    return measure(sample(image))[0]
 
 
 def estimate_together(images: Sequence[np.ndarray]) -> NoiseProfile:
@@ -75,69 +68,81 @@ def estimate_together(images: Sequence[np.ndarray]) -> NoiseProfile:
     Raises:
         ValueError: there is no image, or they differ in their channels.
     """
-    return measure_together(images)[0]
+    most = max(patches.MOST_CROPS // max(len(images), 1), 1)
+    return measure([part for image in images for part in sample(image, most)])[0]
 
 
-def measure_together(images: Sequence[np.ndarray]) -> tuple[NoiseProfile, list[Points]]:
-    """`estimate_together`, and the points that the line was drawn through for each channel."""
-    if len({len(image) for image in images}) != 1:
+def sample(image: np.ndarray, most: int = patches.MOST_CROPS) -> list[np.ndarray]:
+    """What is looked at of an image `(C, H, W)`: all of a small one, `most` crops of a large one.
+
+    Returns:
+        float32 `(C, h, w)`.
+
+    Raises:
+        ValueError: `image` is not `(C, H, W)`, or empty.
+    """
+    if image.ndim != 3 or 0 in image.shape:
+        raise ValueError(f"expected an image of shape (C, H, W), got {image.shape}")
+    _, height, width = image.shape
+    places = patches.crops(height, width, most)
+    return [np.asarray(image[:, rows, columns], np.float32) for rows, columns in places]
+
+
+def measure(parts: Sequence[np.ndarray]) -> tuple[NoiseProfile, list[Points]]:
+    """The noise of samples of one or several images, and the points of each channel's line.
+
+    Arguments:
+        parts: float32 `(C, h, w)`, as `sample` gives them.
+
+    Raises:
+        ValueError: there is none, or they differ in their channels.
+    """
+    if len({len(part) for part in parts}) != 1:
         raise ValueError("expected one or more images of the same channels")
-    parts = [
-        np.asarray(image[:, rows, columns], np.float32)
-        for image in images
-        for rows, columns in patches.crops(
-            *image.shape[1:], most=max(patches.MOST_CROPS // len(images), 1)
-        )
-    ]
-    return _measured(parts)
-
-
-@dataclass(frozen=True, eq=False)
-class _Channel:
-    """What was read from a channel: its crops, the same without impulses, and their squares."""
-
-    stored: list[np.ndarray]
-    planes: list[np.ndarray]
-    found: Patches
-
-
-def _measured(parts: list[np.ndarray]) -> tuple[NoiseProfile, list[Points]]:
-    """The profile of crops (C, h, w), and the points of each channel."""
     channels = [_read(list(planes)) for planes in zip(*parts, strict=True)]
     points = [_points(channel.found) for channel in channels]
-    usable = all(len(each.level) for each in points)
-    if not usable:
+    known = [each for each in points if len(each.level)]  # the others are constant, or tiny
+    if not known:
         nothing = (0.0,) * len(channels)
-        return NoiseProfile(shot=nothing, read=nothing, confidence=0.0), points
-    black = min(float(each.level.min()) for each in points)
-    lines = [line(each, black) for each in points]
+        constant = all(np.ptp(part, axis=(1, 2)).max() == 0 for part in parts)
+        return NoiseProfile(shot=nothing, read=nothing, confidence=float(constant)), points
+    black = min(float(each.level.min()) for each in known)
+    lines = [line(each, black) if len(each.level) else (0.0, 0.0) for each in points]
     shot, read = zip(*lines, strict=True)
     profile = NoiseProfile(
         shot=shot,
         read=read,
         black=black,
-        confidence=confidence(points, lines, black),
+        confidence=min(confidence(each, *line(each, black), black) for each in known),
     )
-    profile = replace(profile, impulses=_share_of_impulses(profile, channels))
-    return with_scales(profile, [channel.planes for channel in channels]), points
+    profile = with_scales(profile, [channel.planes for channel in channels])
+    return replace(profile, impulses=_share_of_impulses(profile, parts, channels)), points
+
+
+@dataclass(frozen=True, eq=False)
+class _Channel:
+    """What was read from a channel: its crops without impulses, and their squares."""
+
+    planes: list[np.ndarray]
+    found: Patches
+    impulses: int
 
 
 def _read(stored: list[np.ndarray]) -> _Channel:
     rough = _rough_sigma(stored)
-    planes = [without_impulses(plane, rough)[0] for plane in stored]
-    return _Channel(stored, planes, patches.of(planes))
+    repaired = [without_impulses(plane, rough) for plane in stored]
+    planes = [plane for plane, _ in repaired]
+    return _Channel(planes, patches.of(planes), sum(count for _, count in repaired))
 
 
-def _share_of_impulses(profile: NoiseProfile, channels: list[_Channel]) -> float:
+def _share_of_impulses(
+    profile: NoiseProfile, parts: Sequence[np.ndarray], channels: list[_Channel]
+) -> float:
     """Told anew by the noise at each pixel, which was not known at first."""
-    found = pixels = 0
-    for index, channel in enumerate(channels):
-        alone = profile.channel(index)
-        for plane, repaired in zip(channel.stored, channel.planes, strict=True):
-            pixels += plane.size
-            if repaired is not plane:
-                found += int(impulses(plane, alone.sigma(repaired[None])[0]).sum())
-    return found / pixels
+    if not any(channel.impulses for channel in channels):
+        return 0.0
+    found = sum(int(find_impulses(part, profile).sum()) for part in parts)
+    return found / sum(part.size for part in parts)
 
 
 def _rough_sigma(planes: list[np.ndarray]) -> float:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-_DEVIATIONS = 6  # of the noise, that an impulse is away from its neighbours
+from noise2noise.noise.profile import NoiseProfile
+
+_DEVIATIONS = 8  # of the noise, that an impulse is away from its neighbours
 _RANGES = 5  # of its neighbours' spread: texture and edges spread theirs
 _SPILL = 0.1  # of its height, that its next neighbours rise with it: those of a star rise more
 
@@ -12,7 +14,7 @@ _SPILL = 0.1  # of its height, that its next neighbours rise with it: those of a
 def impulses(plane: np.ndarray, sigma: float | np.ndarray) -> np.ndarray:
     """Where a pixel can be neither noise nor picture.
 
-    It is further from the median of its eight neighbours than 6 standard deviations of the noise,
+    It is further from the median of its eight neighbours than 8 standard deviations of the noise,
     and than 5 times the spread of those neighbours (from the second smallest to the second
     largest). And the four next to it don't rise with it by a tenth of its height above those two
     pixels away, as they do by a star's light, whose peak is 15 % as high one pixel away when it is
@@ -29,6 +31,23 @@ def impulses(plane: np.ndarray, sigma: float | np.ndarray) -> np.ndarray:
         bool `(H, W)`.
     """
     return _found(plane, sigma)[0]
+
+
+def find_impulses(image: np.ndarray, profile: NoiseProfile) -> np.ndarray:
+    """Where the impulses of an image are: `impulses` of each channel, by the noise of a profile.
+
+    Where that is correlated, a single pixel may be as far off as its coarser scales make it.
+
+    Arguments:
+        image: `(C, H, W)`.
+        profile: its noise.
+
+    Returns:
+        bool `(C, H, W)`.
+    """
+    coarser = profile.pixel / profile.spectrum[0] if profile.spectrum[0] > 0 else 1.0
+    sigma = profile.sigma(image) * np.float32(max(coarser, 1.0))
+    return np.stack([impulses(*each) for each in zip(image, sigma, strict=True)])
 
 
 def without_impulses(plane: np.ndarray, sigma: float | np.ndarray) -> tuple[np.ndarray, int]:
@@ -53,7 +72,7 @@ def _found(plane: np.ndarray, sigma: float | np.ndarray) -> tuple[np.ndarray, np
     sums = padded[1:-3] + padded[2:-2] + padded[3:-1]
     means = (sums[:, 1:-3] + sums[:, 2:-2] + sums[:, 3:-1] - plane) / 8
     # Few pixels are far from their neighbours' mean, and only theirs are sorted.
-    rows, columns = np.nonzero(np.abs(plane - means) > 0.7 * _DEVIATIONS * sigma)
+    rows, columns = np.nonzero(np.abs(plane - means) > 0.6 * _DEVIATIONS * sigma)
     values = plane[rows, columns]
     neighbours = np.sort(_at(padded, rows, columns, _NEIGHBOURS), axis=1)
     medians = (neighbours[:, 3] + neighbours[:, 4]) / 2

@@ -58,15 +58,12 @@ def _nonnegative_line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple
     return float(weight @ (x * y)) / float(weight @ x**2), 0.0
 
 
-def confidence(points: list[Points], lines: list[tuple[float, float]], black: float) -> float:
-    """The least of all channels: how many smooth squares there were to read noise from (half for
-    30 of them), times how near the points are to their line."""
-    least = 1.0
-    for each, (slope, read) in zip(points, lines, strict=True):
-        fitted = np.sqrt(slope * (each.level - black) + read**2)
-        actual = np.sqrt(each.variance)
-        off = np.average(np.abs(actual - fitted), weights=each.weight)
-        near = 1 - min(off / max(np.average(actual, weights=each.weight), 1e-30), 1)
-        enough = each.weight.sum() / (each.weight.sum() + _HALF_ENOUGH)
-        least = min(least, float(near * enough))
-    return least
+def confidence(points: Points, shot: float, read: float, black: float) -> float:
+    """From 0 to 1: how many squares there were to read from (half for 30 of them), times how near
+    the points are to their line."""
+    fitted = np.sqrt(shot * (points.level - black) + read**2)
+    actual = np.sqrt(points.variance)
+    usual = float(np.average(actual, weights=points.weight))
+    off = float(np.average(np.abs(actual - fitted), weights=points.weight))
+    near = 1 - min(off / usual, 1) if usual > 0 else 1.0
+    return near * float(points.weight.sum() / (points.weight.sum() + _HALF_ENOUGH))

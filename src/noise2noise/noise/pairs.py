@@ -17,7 +17,10 @@ _MOST_PIXELS = 2**22  # of each channel
 _CLASSES = 24
 
 
-def profile_of_pairs(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> NoiseProfile:
+Images = np.ndarray | Sequence[np.ndarray]
+
+
+def profile_of_pairs(first: Images, second: Images) -> NoiseProfile:
     """Half the variance of the pairs' difference, by brightness: the noise of either image.
 
     The picture cancels out, so that no texture is in the way. What differs between the two besides
@@ -63,7 +66,9 @@ def profile_of_pairs(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) 
         shot=shot,
         read=read,
         black=black,
-        confidence=confidence(points, lines, black),
+        confidence=min(
+            confidence(each, *found, black) for each, found in zip(points, lines, strict=True)
+        ),
     )
 
 

@@ -157,10 +157,6 @@ class NoiseProfile:
             raise ValueError(f"expected an image of {self.channels} channels, got {count}")
         return replace(self, shot=self.shot * count, read=self.read * count)
 
-    def channel(self, index: int) -> NoiseProfile:
-        """The profile of one channel; its spectrum and correlation stay those of all together."""
-        return replace(self, shot=(self.shot[index],), read=(self.read[index],))
-
     def scaled(self, factor: float, offset: float = 0.0) -> NoiseProfile:
         """The profile of the image `factor * x + offset`; the factor is above 0."""
         return replace(
@@ -172,15 +168,21 @@ class NoiseProfile:
             pixel=self.pixel * factor,
         )
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write the profile as JSON, which `load` reads.
 
         Raises:
+            UserError: `path` exists and `overwrite` is false.
             OSError: the disk refused.
         """
         content = {"format": _FORMAT, "version": 1, **asdict(self)}
-        with replacing(Path(path)) as temporary:
-            Path(temporary).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        try:
+            with replacing(Path(path), overwrite) as temporary:
+                Path(temporary).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        except FileExistsError:
+            raise UserError(
+                f"{path} exists already; choose another name or allow overwriting"
+            ) from None
 
     @classmethod
     def load(cls, path: str | Path) -> NoiseProfile:

@@ -24,7 +24,8 @@ def with_scales(profile: NoiseProfile, channels: list[list[np.ndarray]]) -> Nois
     """The profile with its `spectrum`, `pixel` and `correlation`.
 
     Arguments:
-        channels: each channel's crops, `(h, w)`, without impulses.
+        channels: each channel's crops, `(h, w)`, without impulses. Those without noise are left out
+            of the means over channels.
     """
     found = [patches.of(planes) for planes in channels]
     typical = [_typical(profile, index, each.level) for index, each in enumerate(found)]
@@ -36,8 +37,11 @@ def with_scales(profile: NoiseProfile, channels: list[list[np.ndarray]]) -> Nois
         sigma**2 * _density(profile, index, planes)
         for index, (sigma, planes) in enumerate(zip(typical, channels, strict=True))
     ]
-    spectrum = np.sqrt(np.mean(np.square(spectra), axis=0))
-    density = np.mean(densities, axis=0)
+    noisy = [any(each) for each in spectra]
+    if not any(noisy):
+        return profile
+    spectrum = np.sqrt(np.mean(np.square(np.compress(noisy, spectra, axis=0)), axis=0))
+    density = np.mean(np.compress(noisy, densities, axis=0), axis=0)
     return replace(
         profile,
         spectrum=tuple(spectrum.tolist()),

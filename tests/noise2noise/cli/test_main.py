@@ -14,7 +14,7 @@ import pytest
 from noise2noise.cli import common
 from noise2noise.images import Image, read_image, write_image
 
-COMMANDS = ["denoise", "train", "evaluate", "make-pairs", "models", "demo"]
+COMMANDS = ["denoise", "inspect", "train", "evaluate", "make-pairs", "models", "demo"]
 
 
 def program(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

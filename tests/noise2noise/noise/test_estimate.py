@@ -79,6 +79,16 @@ def test_units_carry_over(factor, offset):
     assert found.spectrum == pytest.approx(expected.spectrum, rel=0.01)
 
 
+def test_an_empty_channel_leaves_the_others_theirs():
+    """Fluorescence that is stored in colour has nothing in two channels."""
+    clean = photograph("camera")
+    noisy = np.concatenate([gaussian(clean, 20 / 255), np.zeros((2, *clean.shape[1:]), "f4")])
+    profile = estimate(noisy)
+    assert deviation(profile, clean) * 255 == pytest.approx(20, rel=0.1)
+    assert profile.shot[1:] == profile.read[1:] == (0, 0)
+    assert profile.spectrum[0] * 255 == pytest.approx(20, rel=0.1)
+
+
 def test_white_noise_has_a_flat_spectrum_and_no_correlation():
     profile = estimate(gaussian(photograph("coffee"), 25 / 255))
     assert profile.spectrum == pytest.approx([25 / 255] * 3, rel=0.2)
@@ -123,7 +133,7 @@ def test_a_constant_image_has_no_noise(level):
     assert not profile.sigma(np.full((3, 64, 64), level, np.float32)).any()
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 400), (1, 8, 8), (2, 9, 15), (1, 17, 31)])
+@pytest.mark.parametrize("shape", [(1, 2, 1), (3, 5, 400), (1, 8, 8), (2, 9, 15), (1, 17, 31)])
 def test_images_of_few_pixels(shape):
     profile = estimate(gaussian(np.full(shape, 0.5, np.float32), 0.1))
     assert profile.channels == shape[0]

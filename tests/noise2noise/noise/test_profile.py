@@ -80,6 +80,8 @@ def test_a_scaled_profile_maps_the_scaled_image():
 def test_a_profile_comes_back_from_its_file(tmp_path: Path):
     PROFILE.save(tmp_path / "p.json")
     assert NoiseProfile.load(tmp_path / "p.json") == PROFILE
+    with pytest.raises(UserError, match="exists already"):
+        PROFILE.save(tmp_path / "p.json")
     assert NoiseProfile.parse(str(tmp_path / "p.json"), 255) == PROFILE
 
 
