@@ -25,8 +25,10 @@ class Sequential(Module):
             `chainrule.fuse` what computes several of them.
 
     Example:
-        >>> Sequential(Conv2d(3, 8, 3), ReLU())
-        >>> Sequential({"encode": Conv2d(3, 8, 3), "activate": ReLU()})
+        >>> Sequential(Conv2d(3, 8, 3), ReLU())(torch.zeros(1, 3, 8, 8)).shape
+        torch.Size([1, 8, 6, 6])
+        >>> [*Sequential({"encode": Conv2d(3, 8, 3), "activate": ReLU()}).state_dict()]
+        ['encode.weight', 'encode.bias']
     """
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:

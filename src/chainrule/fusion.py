@@ -82,7 +82,8 @@ def fuse(model: Module) -> Module:
     was merged.
 
     Example:
-        >>> fuse(Sequential(Conv2d(3, 8, 3), ReLU()))
+        >>> [type(step).__name__ for step in fuse(Sequential(Conv2d(3, 8, 3), ReLU())).steps]
+        ['FusedConvolution']
     """
     return _fused(model, {})
 

@@ -97,7 +97,9 @@ class Denoiser:
         info: what is known of it.
 
     Example:
-        >>> Denoiser.load("photo").denoise(noisy)   # (H, W, 3) uint8 gives the same
+        >>> noisy = np.zeros((64, 48, 3), np.uint8)
+        >>> Denoiser.load("photo").denoise(noisy).shape
+        (64, 48, 3)
     """
 
     def __init__(self, model: Module, info: ModelInfo) -> None:
