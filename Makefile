@@ -5,16 +5,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SANITIZED := build/asan
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure asan lint clean
+.PHONY: help demo test test-pure asan tsan lint clean
 
 help:
 	@echo "make demo       train on noisy pairs, then denoise a photograph (some minutes)"
 	@echo "make test       run the tests"
 	@echo "make test-pure  run the tests without the compiled kernels"
 	@echo "make asan       test the compiled kernels with AddressSanitizer (needs g++ on Linux)"
+	@echo "make tsan       look for data races in them with ThreadSanitizer (the same)"
 	@echo "make lint       check style and types"
 	@echo "make clean      remove the environment, caches and built packages"
 	@echo "All but the last install what they need into $(VENV). Another Python: make test PYTHON=python3.12"
@@ -38,16 +38,31 @@ test-pure: $(INSTALLED)
 #                            with it the C++ library, whose exceptions it follows
 # detect_leaks=0             Python leaks on purpose
 # allocator_may_return_null  absurd sizes are refused as they are without the sanitizer
+# ignore_noninstrumented_modules  locks inside PyTorch, which isn't sanitized, are not seen
+# setarch -R                 GCC's ThreadSanitizer knows addresses that aren't randomized only
 # --capture=sys              the report is written past Python
+# -k threads                 the tests in which there are several
+SANITIZED_PATH = build/$@:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+SANITIZED_PRELOAD = $$(g++ -print-file-name=lib$@.so) $$(g++ -print-file-name=libstdc++.so)
+SANITIZED_TESTS = $(BIN)/python -S -m pytest --capture=sys tests/chainrule/test_native.py
+
 asan: $(INSTALLED)
-	rm -rf $(SANITIZED)
+	$(call sanitized,address)
+	PYTHONPATH=$(SANITIZED_PATH) LD_PRELOAD="$(SANITIZED_PRELOAD)" \
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 $(SANITIZED_TESTS)
+
+tsan: $(INSTALLED)
+	$(call sanitized,thread)
+	PYTHONPATH=$(SANITIZED_PATH) LD_PRELOAD="$(SANITIZED_PRELOAD)" \
+		TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1:exitcode=66 \
+		setarch -R $(SANITIZED_TESTS) -k threads
+
+define sanitized
+	rm -rf build/$@
 	CXX=g++ SKBUILD_WHEEL_CMAKE=true SKBUILD_CMAKE_BUILD_TYPE=RelWithDebInfo \
-		SKBUILD_CMAKE_DEFINE=CHAINRULE_SANITIZE=ON \
-		$(BIN)/pip install --disable-pip-version-check --no-deps --target $(SANITIZED) .
-	PYTHONPATH=$(SANITIZED):$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))') \
-		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
-		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-		$(BIN)/python -S -m pytest --capture=sys tests/chainrule/test_native.py
+		SKBUILD_CMAKE_DEFINE=CHAINRULE_SANITIZE=$(1) \
+		$(BIN)/pip install --disable-pip-version-check --no-deps --target build/$@ .
+endef
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
