@@ -10,7 +10,7 @@ import skimage.data
 
 from noise2noise.denoiser import Denoiser
 from noise2noise.figures import save_comparison
-from noise2noise.images import to_unit
+from noise2noise.files import to_unit
 from noise2noise.metrics import psnr
 from noise2noise.noise.corruptions import parse
 

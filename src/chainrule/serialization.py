@@ -47,7 +47,7 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _flush_to_disk(path: Path) -> None:
-    with open(path, "rb") as file:
+    with open(path, "r+b") as file:  # Windows flushes what is open for writing only
         os.fsync(file.fileno())
 
 

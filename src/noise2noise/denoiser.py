@@ -11,8 +11,9 @@ those of the result: beside these two no array is as large as the image.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,23 @@ from chainrule import Module, fuse
 from noise2noise import networks
 from noise2noise.data import Track
 from noise2noise.errors import UserError, naming
-from noise2noise.images import (
+from noise2noise.files import (
+    ArrayStack,
+    Colour,
+    Header,
     Image,
-    from_unit,
+    Scale,
+    Stack,
+    format_for,
     read_image,
     refuse_existing,
-    to_unit,
+    scale_of,
+    survey,
     write_image,
+    write_stack,
 )
 from noise2noise.model_file import ModelInfo, read_model
+from noise2noise.tiling import Tile, extended, filled, tiles
 
 WEIGHTS = Path(__file__).parent / "weights"
 """The models that come with the package."""
@@ -51,32 +60,39 @@ SMALLEST = 16
 have nothing left of a smaller one."""
 
 
-def default_model(image: np.ndarray) -> str:
-    """The shipped model that suits an image, (H, W) or (H, W, 3).
+def default_model(image: np.ndarray | Stack) -> str:
+    """The shipped model that suits an image, (H, W) or (H, W, 3), or the first plane of a stack.
 
     `photo` learned from noise that is independent in each channel, and takes noise that is the same
     in all three for texture. So `grey`, which works channel by channel, suits not only grey images
     that are stored in colour but also most JPEGs: they keep colour at half the resolution, which
     leaves the finest details, noise included, the same in all channels.
     """
-    return "grey" if image.ndim == 2 or _details_are_grey(image) else "photo"
+    stack = image if isinstance(image, Stack) else _stack_of(image)
+    if stack.header.colour != "rgb":
+        return "grey"
+    return "grey" if _details_are_grey(stack) else "photo"
 
 
-def _details_are_grey(image: np.ndarray) -> bool:
+def _details_are_grey(stack: Stack) -> bool:
     """Whether the finest diagonal details of the three channels are all but proportional.
 
     Their correlation is all but 1 in photographs of JPEG's usual 4:2:0 format, noisy or not; noise
     that is independent in each channel soon brings it down.
     """
-    height, width = (size // 2 * 2 for size in image.shape[:2])
     products = np.zeros((3, 3))  # of the details of each channel with those of each
-    for top in range(0, height, _STRIP):
-        x = image[top : min(top + _STRIP, height), :width].astype(np.float32)
+    same = True
+    for top in range(0, stack.header.height, _STRIP):
+        strip = stack.read(0, slice(top, top + _STRIP))[..., :3]
+        same = same and _is_grey(strip.transpose(2, 0, 1))
+        height, width = (size // 2 * 2 for size in strip.shape[:2])
+        x = strip[:height, :width].astype(np.float32)
         details = x[0::2, 0::2] - x[0::2, 1::2] - x[1::2, 0::2] + x[1::2, 1::2]
+        details = np.nan_to_num(details, copy=False, nan=0, posinf=0, neginf=0)
         products += np.einsum("hwa,hwb->ab", details, details)
     norms = np.sqrt(products.diagonal())
     if not norms.all():  # flat in some channel, or a single row or column
-        return _is_grey(image.transpose(2, 0, 1))
+        return same
     return bool((products / np.outer(norms, norms)).min() > GREY_CORRELATION)
 
 
@@ -135,7 +151,8 @@ class Denoiser:
         """Remove noise from one image.
 
         Arguments:
-            image: (H, W) or (H, W, 3); uint8, uint16, or floats in about [0, 1].
+            image: (H, W) or (H, W, 3); integers or floats of any range (see `scale_of`). Pixels
+                that are NaN or infinite stay as they are.
             strength: 0 gives the image back, 1 the network's result, between them a mixture.
             tile: side of a tile in pixels, overlap included; smaller needs less memory.
             track: shows the progress over the tiles.
@@ -144,12 +161,12 @@ class Denoiser:
             Same shape and dtype, in memory of its own; computed in float32.
 
         Raises:
-            UserError: floats out of range, a strength outside [0, 1], or a tile that is too small.
+            UserError: a strength outside [0, 1], or a tile that is too small.
             ValueError: another shape or dtype.
         """
-        pixels = _checked(image)
+        stack = _stack_of(image)
         clean = np.empty(image.shape, image.dtype)
-        self._filter(_planes(pixels), _planes(clean), strength, tile, track)
+        _fill(np.atleast_3d(clean), self.bands(stack, strength, tile, track))
         return clean
 
     def denoise_unit(
@@ -160,8 +177,11 @@ class Denoiser:
         track: Track | None = None,
     ) -> np.ndarray:
         """`denoise` for float32 (C, H, W) on the scale of [0, 1], which noise may leave."""
+        stack = _array_stack(noisy.transpose(1, 2, 0))
         clean = np.empty(noisy.shape, np.float32)
-        self._filter(noisy, clean, strength, tile, track)
+        self.check(strength, tile)
+        bands = self._bands(stack, Scale(0, 1), strength, tile, track)
+        _fill(clean.transpose(1, 2, 0), bands)
         return clean
 
     def denoise_image(
@@ -189,7 +209,7 @@ class Denoiser:
             The image as it was, and as it was written.
 
         Raises:
-            UserError: the file can't be read or written, or its values are out of range.
+            UserError: the file can't be read or written, or holds more than one image.
         """
         refuse_existing(destination, overwrite)
         self.check(strength, tile)
@@ -198,6 +218,46 @@ class Denoiser:
             clean = self.denoise_image(noisy, strength, tile, track)
         write_image(destination, clean, overwrite)
         return noisy, clean
+
+    def denoise_stack(
+        self,
+        stack: Stack,
+        destination: str | Path,
+        overwrite: bool = False,
+        strength: float = 1.0,
+        tile: int | None = None,
+        track: Track | None = None,
+    ) -> None:
+        """Denoise an open file of any number of planes into another, band by band.
+
+        Axes, dtype, transparency and metadata are kept, as far as the format holds them.
+
+        Raises:
+            UserError: the file is damaged or can't be written.
+        """
+        refuse_existing(destination, overwrite)
+        format_for(destination, stack.header)
+        bands = self.bands(stack, strength, tile, track)
+        write_stack(destination, stack.header, bands, overwrite)
+
+    def bands(
+        self,
+        stack: Stack,
+        strength: float = 1.0,
+        tile: int | None = None,
+        track: Track | None = None,
+    ) -> Iterator[np.ndarray]:
+        """What becomes of a stack: rows, (h, W, samples), from top to bottom, plane after plane.
+
+        All pixels are looked at once before the first band, to learn what is white. Beside that, no
+        more is read than the next band needs.
+
+        Raises:
+            UserError: as `check`, at once.
+        """
+        self.check(strength, tile)
+        scale = scale_of(stack.header, survey(stack))
+        return self._bands(stack, scale, strength, tile, track)
 
     def check(self, strength: float = 1.0, tile: int | None = None) -> None:
         """Refuse what no image could be denoised with.
@@ -222,45 +282,73 @@ class Denoiser:
         side = max(TILE, 2 * self._least_tile) if tile is None else tile
         return side // self._multiple * self._multiple
 
-    def _filter(
+    def _bands(
         self,
-        noisy: np.ndarray,
-        clean: np.ndarray,
+        stack: Stack,
+        scale: Scale,
         strength: float,
         tile: int | None,
         track: Track | None,
-    ) -> None:
-        """Fill `clean` with what becomes of `noisy`, both (C, H, W) as an image stores them."""
-        self.check(strength, tile)
-        _, height, width = noisy.shape
-        below, right = self._missing(height), self._missing(width)
-        side = self._tile_side(tile)
-        cells = [
-            (rows, columns)
-            for rows in _tiles(height + below, side, self._overlap, self._multiple)
-            for columns in _tiles(width + right, side, self._overlap, self._multiple)
-        ]
-        for rows, columns in track(cells, "Denoising", len(cells)) if track else cells:
-            part = _unit(noisy[:, rows.whole, columns.whole])
-            margins = rows.length - part.shape[1], columns.length - part.shape[2]
-            result = self._clean(_extended(part, *margins))
-            result = result[:, rows.inner, columns.inner]
-            place = clean[:, rows.core, columns.core]
-            result = result[:, : place.shape[1], : place.shape[2]]
-            if strength != 1:
-                before = part[:, rows.inner, columns.inner]
-                result = before + np.float32(strength) * (result - before)
-            place[...] = _stored(result, clean.dtype)
+    ) -> Iterator[np.ndarray]:
+        header, side = stack.header, self._tile_side(tile)
+        overlap, multiple, colours = self._overlap, self._multiple, header.colours
+        height, width = (size + self._missing(size) for size in (header.height, header.width))
+        across = list(tiles(width, side, overlap, multiple))
+        down = list(tiles(height, side, overlap, multiple))
+        cells = list(itertools.product(range(header.planes), down, across))
+        noisy = clean = np.empty(0)
+        for plane, rows, columns in track(cells, "Denoising", len(cells)) if track else cells:
+            if columns is across[0]:
+                stop = min(rows.whole.stop, header.height)
+                noisy = stack.read(plane, slice(rows.whole.start, stop))
+                clean = noisy[rows.inner].copy()  # with its transparency
+            part = noisy[:, columns.whole, :colours]
+            place = clean[:, columns.core, :colours]
+            with naming(stack.name):
+                result = self._tile(part, rows, columns, header, scale, strength)
+            place[...] = result[: place.shape[0], : place.shape[1]]
+            if columns is across[-1]:
+                yield clean
+
+    def _tile(
+        self,
+        part: np.ndarray,
+        rows: Tile,
+        columns: Tile,
+        header: Header,
+        scale: Scale,
+        strength: float,
+    ) -> np.ndarray:
+        """What a tile decides, (h, w, C) as stored, from its part of the image, the same."""
+        unit = scale.to_unit(part.transpose(2, 0, 1))
+        bad = ~np.isfinite(unit) if header.dtype.kind == "f" else np.zeros(1, bool)
+        if bad.any():
+            unit = filled(unit, bad)
+        whole = extended(unit, rows.length - unit.shape[1], columns.length - unit.shape[2])
+        if header.colour == "rgb" or header.colours == self.channels:
+            result = self._clean(whole)
+        else:
+            result = np.concatenate([self._clean(plane[None]) for plane in whole])
+        result = result[:, rows.inner, columns.inner]
+        before = unit[:, rows.inner, columns.inner]
+        result = result[:, : before.shape[1], : before.shape[2]]
+        if strength != 1:
+            result = before + np.float32(strength) * (result - before)
+        stored = scale.from_unit(result, header.dtype).transpose(1, 2, 0)
+        if not bad.any():
+            return stored
+        kept = bad[:, rows.inner, columns.inner].transpose(1, 2, 0)
+        return np.where(kept, part[rows.inner, columns.inner], stored)
 
     def _clean(self, noisy: np.ndarray) -> np.ndarray:
-        """The network's result for a tile of 1 or 3 channels, whatever the network has."""
+        """The network's result for a tile of any number of channels, whatever the network has."""
         if len(noisy) == self.channels:
             return self._infer(noisy)
-        if self.channels == 3:
-            return self._infer(noisy.repeat(3, 0)).mean(0, keepdims=True)
-        if _is_grey(noisy):
-            return self._infer(noisy[:1]).repeat(3, 0)
-        return np.concatenate([self._infer(plane[None]) for plane in noisy])
+        if len(noisy) > 1 and _is_grey(noisy):
+            return self._clean(noisy[:1]).repeat(len(noisy), 0)
+        if len(noisy) > 1:
+            return np.concatenate([self._clean(plane[None]) for plane in noisy])
+        return self._infer(noisy.repeat(self.channels, 0)).mean(0, keepdims=True)
 
     def _infer(self, noisy: np.ndarray) -> np.ndarray:
         return self.model.infer(torch.from_numpy(noisy)[None])[0].numpy()
@@ -270,74 +358,30 @@ class Denoiser:
         return -(-max(length, SMALLEST) // self._multiple) * self._multiple - length
 
 
-@dataclass(frozen=True)
-class _Tile:
-    """One tile along one axis: what goes in, what part of the image it decides, where that is in
-    it."""
-
-    whole: slice
-    core: slice
-    inner: slice
-
-    @property
-    def length(self) -> int:
-        return self.whole.stop - self.whole.start
+def _stack_of(image: np.ndarray) -> Stack:
+    """An image in memory, (H, W), (H, W, 1) or (H, W, 3), as a stack."""
+    if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (1, 3)):
+        raise ValueError(f"expected pixels of shape (H, W) or (H, W, 3), got {image.shape}")
+    if image.size == 0:
+        raise ValueError(f"expected at least one pixel, got the shape {image.shape}")
+    if image.dtype.kind not in "uif":
+        raise ValueError(f"expected pixels of integers or floats, got {image.dtype}")
+    return _array_stack(np.atleast_3d(image))
 
 
-def _tiles(length: int, tile: int, overlap: int, multiple: int) -> Iterator[_Tile]:
-    """Tiles that cover `length` pixels, each of at most `tile`, cores side by side.
-
-    As few as there can be, and all of one size, so that each finds memory where the one before left
-    it. All numbers are multiples of `multiple`.
-    """
-    if length <= tile:
-        everything = slice(0, length)
-        yield _Tile(everything, everything, everything)
-        return
-    count = -(-(length - 2 * overlap) // (tile - 2 * overlap))
-    side = -(-(length + (count - 1) * 2 * overlap) // (count * multiple)) * multiple
-    firsts = [place * (side - 2 * overlap) for place in range(count - 1)] + [length - side]
-    cuts = [0, *(first + overlap for first in firsts[1:]), length]
-    for first, start, stop in zip(firsts, cuts, cuts[1:], strict=False):
-        inner = slice(start - first, stop - first)
-        yield _Tile(slice(first, first + side), slice(start, stop), inner)
+def _array_stack(pixels: np.ndarray) -> Stack:
+    """(H, W, C) as a stack; three channels are colours."""
+    colours: dict[int, Colour] = {1: "grey", 3: "rgb"}
+    colour = colours.get(pixels.shape[2], "channels")
+    return ArrayStack(Header("YXS", pixels.shape, pixels.dtype, colour), pixels[None])
 
 
-def _checked(image: np.ndarray) -> np.ndarray:
-    """The image in one of the dtypes that files have.
-
-    Raises:
-        UserError, ValueError: as `to_unit`, of which only the extremes of floats are worth it.
-    """
-    pixels = Image(image.astype(np.float32) if image.dtype == np.float64 else image).pixels
-    if pixels.dtype == np.float32:
-        to_unit(np.array([[pixels.min(), pixels.max()]]))
-    return pixels
-
-
-def _planes(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3) as (C, H, W), without a copy."""
-    return np.atleast_3d(pixels).transpose(2, 0, 1)
-
-
-def _unit(part: np.ndarray) -> np.ndarray:
-    """Part of an image, (C, H, W), as float32 with white at 1, in new memory of the same order."""
-    unit = part.astype(np.float32)
-    if part.dtype.kind != "f":
-        unit /= np.iinfo(part.dtype).max
-    return unit
-
-
-def _stored(unit: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The inverse of `_unit`; refuses what is no number as `from_unit` does."""
-    return unit if dtype.kind == "f" else _planes(from_unit(unit, dtype))
-
-
-def _extended(part: np.ndarray, below: int, right: int) -> np.ndarray:
-    """(C, H, W) with rows below and columns at the right, reflected."""
-    if below == right == 0:
-        return part
-    return np.pad(part, ((0, 0), (0, below), (0, right)), mode="reflect")
+def _fill(clean: np.ndarray, bands: Iterable[np.ndarray]) -> None:
+    """Put bands into the image, (H, W, C), that they make up."""
+    row = 0
+    for band in bands:
+        clean[row : row + len(band)] = band
+        row += len(band)
 
 
 def _find(model: str | Path) -> Path:

@@ -15,8 +15,10 @@ class UserError(ValueError):
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Put the file's name before what is wrong with its pixels."""
+    """Put the file's name, if it has one, before what is wrong with its pixels."""
     try:
         yield
     except UserError as error:
+        if not path:
+            raise
         raise UserError(f"{path}: {error}") from error

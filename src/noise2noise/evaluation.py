@@ -14,7 +14,7 @@ from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 from noise2noise.data import Track, matched
 from noise2noise.denoiser import Denoiser, default_model
 from noise2noise.errors import UserError, naming
-from noise2noise.images import list_images, read_image, to_unit
+from noise2noise.files import list_images, read_image, to_unit
 from noise2noise.metrics import SSIM_WINDOW, psnr, ssim
 from noise2noise.noise.corruptions import parse
 

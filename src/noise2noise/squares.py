@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 
 from noise2noise.evaluation import read_unit
-from noise2noise.images import from_unit
+from noise2noise.files import from_unit
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels."""

@@ -10,7 +10,7 @@ import torch
 
 from chainrule.serialization import save_tensors
 from noise2noise import networks
-from noise2noise.images import Image, write_image
+from noise2noise.files import Image, write_image
 
 MakeModel = Callable[..., Path]
 

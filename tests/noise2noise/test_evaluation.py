@@ -19,7 +19,7 @@ from noise2noise.evaluation import (
     noise_level,
     recorded,
 )
-from noise2noise.images import Image, from_unit, read_image, to_unit, write_image
+from noise2noise.files import Image, from_unit, read_image, to_unit, write_image
 from noise2noise.noise.corruptions import parse
 
 THREE = {"a.png": (40, 56, 3), "b.png": (33, 47, 3), "c.png": (40, 40, 1)}

@@ -17,7 +17,7 @@ from noise2noise.cli import (
     reproduce,
     train,
 )
-from noise2noise.cli.common import print_error
+from noise2noise.cli.common import out_of_memory, print_error
 from noise2noise.errors import UserError
 from noise2noise.fit import DivergedError
 
@@ -63,16 +63,11 @@ def main() -> None:
     except DivergedError as error:
         _fail(error, 1)
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         _fail("the memory is not enough; choose a smaller tile, batch, crop or network", 2)
     except OSError as error:  # the disk is full, a folder is closed: no fault of the program
         _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # PyTorch has no error of its own for the memory of the CPU.
-    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _fail(error: object, status: int) -> None:

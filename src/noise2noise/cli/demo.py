@@ -12,8 +12,8 @@ from noise2noise.cli.common import OVERWRITE_OPTION, examples, print_error
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.figures import save_comparison
+from noise2noise.files import to_unit
 from noise2noise.fit import Trainer, TrainingStopped, configure
-from noise2noise.images import to_unit
 from noise2noise.metrics import psnr, ssim
 from noise2noise.noise.corruptions import parse
 

@@ -1,10 +1,11 @@
 """`noise2noise denoise`: clean up image files."""
 
+import contextlib
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,20 +13,14 @@ from noise2noise.cli.common import (
     JSON_OPTION,
     OVERWRITE_OPTION,
     examples,
+    out_of_memory,
     print_error,
     print_json,
     track,
 )
 from noise2noise.denoiser import Denoiser, default_model
-from noise2noise.errors import UserError, naming
-from noise2noise.images import (
-    SUFFIXES,
-    Image,
-    list_images,
-    read_image,
-    refuse_existing,
-    write_image,
-)
+from noise2noise.errors import UserError
+from noise2noise.files import list_images, open_stack, refuse_existing, suffixes
 
 
 def register(app: typer.Typer) -> None:
@@ -82,23 +77,14 @@ def denoise(
     if output is not None and output != jobs[0][1]:
         _make_folder(output)
     over_images, over_tiles = (track, None) if len(jobs) > 1 else (_untracked, track)
+    options = {"overwrite": overwrite, "strength": strength, "tile": tile, "track": over_tiles}
     done = []
     for source, destination in over_images(jobs, "Denoising", len(jobs)):
-        started = time.perf_counter()
-        try:
-            refuse_existing(destination, overwrite)
-            noisy = read_image(source)
-            name = model or default_model(noisy.pixels)
-            with naming(source):
-                clean = load(name).denoise_image(noisy, strength, tile, over_tiles)
-            write_image(destination, clean, overwrite)
-        except UserError as error:
-            print_error(error)
-            continue
-        seconds = time.perf_counter() - started
-        done.append(_record(source, destination, name, clean, seconds))
-        if not as_json:
-            print(f"{source} -> {destination}  ({seconds:.1f} s)")
+        with _reported(source):
+            record = _denoise(source, destination, model, load, **options)
+            done.append(record)
+            if not as_json:
+                print(f"{source} -> {destination}  ({record['seconds']:.1f} s)")
     if as_json:
         print_json(done)
     if len(done) < len(jobs):
@@ -109,17 +95,42 @@ def _untracked(items: Iterable, description: str, total: int) -> Iterable:
     return items
 
 
-def _record(
-    source: Path, destination: Path, model: str, clean: Image, seconds: float
-) -> dict[str, object]:
-    height, width = clean.pixels.shape[:2]
+@contextlib.contextmanager
+def _reported(source: Path) -> Iterator[None]:
+    """Whatever goes wrong with one image is said, and the next one is taken."""
+    try:
+        yield
+    except UserError as error:
+        print_error(error)
+    except Exception as error:
+        if out_of_memory(error):
+            print_error(f"{source} does not fit into memory; choose a smaller --tile")
+        else:
+            reason = " ".join(str(error).split())
+            print_error(f"{source} could not be denoised ({type(error).__name__}: {reason})")
+
+
+def _denoise(
+    source: Path,
+    destination: Path,
+    model: str | None,
+    load: Callable[[str], Denoiser],
+    **options: Any,
+) -> dict[str, Any]:
+    """Denoise one file, with options of `Denoiser.denoise_stack`; what is said of it as JSON."""
+    started = time.perf_counter()
+    refuse_existing(destination, options["overwrite"])
+    with open_stack(source) as stack:
+        header, name = stack.header, model or default_model(stack)
+        load(name).denoise_stack(stack, destination, **options)
     return {
         "input": str(source),
         "output": str(destination),
-        "model": model,
-        "width": width,
-        "height": height,
-        "seconds": round(seconds, 3),
+        "model": name,
+        "width": header.width,
+        "height": header.height,
+        "planes": header.planes,
+        "seconds": round(time.perf_counter() - started, 3),
     }
 
 
@@ -163,7 +174,7 @@ def _beside(source: Path) -> Path:
 def _destinations(sources: list[Path], output: Path | None) -> list[tuple[Path, Path]]:
     if output is None:
         return [(path, _beside(path)) for path in sources]
-    single, writable = len(sources) == 1, output.suffix.lower() in SUFFIXES
+    single, writable = len(sources) == 1, output.suffix.lower() in suffixes()
     if output.is_dir() or not (writable or (single and output.suffix)):
         return [(path, output / path.name) for path in sources]
     if not single:
@@ -171,7 +182,7 @@ def _destinations(sources: list[Path], output: Path | None) -> list[tuple[Path, 
     if not writable:
         raise UserError(
             f"{output} ends in no image format that can be written; end it in one of "
-            f"{', '.join(sorted(SUFFIXES))}, or make a folder of that name first"
+            f"{', '.join(sorted(suffixes()))}, or make a folder of that name first"
         )
     return [(sources[0], output)]
 

@@ -11,7 +11,7 @@ from chainrule.serialization import replacing
 from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples, messages, track
 from noise2noise.errors import UserError
 from noise2noise.evaluation import read_unit
-from noise2noise.images import Image, from_unit, list_images, refuse_existing, write_image
+from noise2noise.files import Image, from_unit, list_images, refuse_existing, write_image
 from noise2noise.noise.corruptions import Corruption, parse
 from noise2noise.squares import averaged, centre, read_photograph
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from noise2noise.data import streams
-from noise2noise.data.pixels import centre, decoded, in_channels, random_views, refuse_small, unit
+from noise2noise.data.pixels import centre, decoded, in_channels, random_views, refuse_small
 from noise2noise.data.source import PairSource, Track, silently
 from noise2noise.data.words import checked_channels, checked_crop, colour_text, counted
 from noise2noise.dead_leaves import dead_leaves
-from noise2noise.images import list_images
+from noise2noise.files import Scale, list_images
 from noise2noise.noise.corruptions import Corruption
 
 
@@ -42,11 +42,12 @@ class _CorruptedImages(PairSource):
         side = self.crop * self._corruption.scale
         views = random_views(np.array([image.shape[1:] for image in pixels]), side, rng)
         for place, (image, view) in enumerate(zip(pixels, views, strict=True)):
-            clean = unit(view.of(image))
+            clean = Scale.of(image.dtype).to_unit(view.of(image))
             inputs[place], targets[place] = self._corruption.pair(clean, rng)
 
     def _validation_pair(self, image: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-        clean = unit(centre(self._pixels[image], side * self._corruption.scale))
+        pixels = centre(self._pixels[image], side * self._corruption.scale)
+        clean = Scale.of(pixels.dtype).to_unit(pixels)
         rng = np.random.default_rng((streams.VALIDATION, image))
         return self._corruption.draw(clean, rng), self._corruption.clean(clean)
 

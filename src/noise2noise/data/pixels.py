@@ -10,7 +10,7 @@ import numpy as np
 
 from noise2noise.data.words import counted, shortened, size_text
 from noise2noise.errors import UserError
-from noise2noise.images import read_image, to_unit
+from noise2noise.files import read_image, to_unit
 
 
 def decoded(path: Path) -> np.ndarray:
@@ -32,18 +32,6 @@ def in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
         return np.broadcast_to(pixels, (3, *pixels.shape[1:]))
     luma = np.tensordot((0.299, 0.587, 0.114), pixels, 1)[None]
     return (luma if pixels.dtype.kind == "f" else luma.round()).astype(pixels.dtype)
-
-
-def unit(pixels: np.ndarray) -> np.ndarray:
-    """Stored pixels, `(C, H, W)`, as float32 with white at 1, in memory of their own."""
-    scaled = np.array(pixels, np.float32, order="C")
-    scaled /= white(pixels.dtype)
-    return scaled
-
-
-def white(dtype: np.dtype) -> int:
-    """What white is stored as."""
-    return 1 if dtype.kind == "f" else int(np.iinfo(dtype).max)
 
 
 class View(NamedTuple):

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from noise2noise.data.pair_file import check_tensors
-from noise2noise.data.pixels import centre, decoded, random_views, refuse_small, unit, white
+from noise2noise.data.pixels import centre, decoded, random_views, refuse_small
 from noise2noise.data.source import PairSource, Track, silently
 from noise2noise.data.words import checked_crop, colour_text, counted, shortened, size_text
 from noise2noise.errors import UserError
-from noise2noise.images import list_images
+from noise2noise.files import Scale, list_images
 
 
 class _RecordedPairs(PairSource):
@@ -33,10 +33,12 @@ class _RecordedPairs(PairSource):
         self.channels = len(first[0])
         self.reference_is_clean = target_is_clean
         if len({image.dtype for side in (first, second) for image in side}) > 1:
-            first, second = ([unit(image) for image in side] for side in (first, second))
+            first, second = (
+                [Scale.of(image.dtype).to_unit(image) for image in side] for side in (first, second)
+            )
         self._first = first
         self._second = second
-        self._white = white(first[0].dtype)
+        self._scale = Scale.of(first[0].dtype)
 
     def _fill(
         self,
@@ -52,13 +54,13 @@ class _RecordedPairs(PairSource):
             first, second = (targets, inputs) if swap else (inputs, targets)
             first[place] = view.of(self._first[image])
             second[place] = view.of(self._second[image])
-        if self._white != 1:
-            inputs /= self._white
-            targets /= self._white
+        if self._scale.white != 1:
+            inputs /= self._scale.white
+            targets /= self._scale.white
 
     def _validation_pair(self, image: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         first, second = (centre(pixels[image], side) for pixels in (self._first, self._second))
-        return unit(first), unit(second)
+        return self._scale.to_unit(first), self._scale.to_unit(second)
 
 
 class TensorPairs(_RecordedPairs):

@@ -1,6 +1,6 @@
 """What is known of an image's noise: the `NoiseProfile`, its files, and the noise map it gives.
 
-A profile is in the units of the image it was measured on, as `noise2noise.images.to_unit` gives
+A profile is in the units of the image it was measured on, as `noise2noise.files.to_unit` gives
 them: shares of the largest value for integers, the values themselves for floats. Whoever multiplies
 an image by a and adds b has to `scaled` its profile.
 """

@@ -22,7 +22,7 @@ import torch
 from chainrule.serialization import replacing
 from noise2noise.data import Track, load_pair_file
 from noise2noise.errors import UserError
-from noise2noise.images import SUFFIXES, list_images
+from noise2noise.files import list_images, suffixes
 from noise2noise.noise.corruptions import parse
 from noise2noise.squares import averaged, centre, read_photograph
 from noise2noise.studies.runs import Images
@@ -144,7 +144,8 @@ def _square(photo: PIL.Image.Image, rng: np.random.Generator | None) -> np.ndarr
 
 def _photographs(folder: Path) -> list[Path]:
     """The photographs in the folder and in the folders within that are large enough, sorted."""
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    known = suffixes()
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in known]
     folders = sorted({path.parent for path in found if path.name[0] != "."}) or [folder]
     paths = [path for each in folders for path in list_images(each)]
     large = [path for path in paths if _is_large(path)]

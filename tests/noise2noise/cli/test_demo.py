@@ -11,8 +11,8 @@ import skimage.data
 
 from noise2noise.cli import demo
 from noise2noise.denoiser import Denoiser
+from noise2noise.files import to_unit
 from noise2noise.fit import TrainingConfig, TrainingStopped, configure, stored_config
-from noise2noise.images import to_unit
 from noise2noise.metrics import psnr
 from noise2noise.noise.corruptions import parse
 

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -13,7 +14,7 @@ import tifffile
 
 from chainrule.serialization import load_tensors, save_tensors
 from noise2noise.denoiser import Denoiser
-from noise2noise.images import Image, read_image, write_image
+from noise2noise.files import Image, Stack, read_image, write_image
 
 SIZE = (20, 26, 3)
 ICC = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
@@ -110,6 +111,7 @@ def test_json_says_the_same_for_programs(run, photo, make_model):
         "model": str(model),
         "width": 26,
         "height": 20,
+        "planes": 1,
     }
     assert (status, err) == (2, "error: there is no file missing.png; check the name\n")
 
@@ -184,16 +186,13 @@ def bad_images() -> dict[str, bytes]:
     PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 50, 3), np.uint8)).save(
         png, "PNG"
     )
-    nan = io.BytesIO()
-    tifffile.imwrite(nan, np.full((9, 9), np.nan, np.float32))
-    counts = io.BytesIO()
-    tifffile.imwrite(counts, np.full((9, 9), 4000, np.float32))
+    waves = io.BytesIO()
+    tifffile.imwrite(waves, np.full((9, 9), 1j, np.complex64))
     return {
         "text.png": b"this is no image, whatever its name says",
         "cut.png": png.getvalue()[: len(png.getvalue()) // 2],
         "empty.png": b"",
-        "nan.tif": nan.getvalue(),
-        "counts.tif": counts.getvalue(),
+        "waves.tif": waves.getvalue(),
     }
 
 
@@ -202,8 +201,7 @@ REASONS = {
     "text.png": "is not an image",
     "cut.png": "is damaged or cut short",
     "empty.png": "is empty (0 bytes)",
-    "nan.tif": "has 81 NaN or infinite values",
-    "counts.tif": "float pixels must lie about in 0..1",
+    "waves.tif": "has complex64 pixels",
 }
 
 
@@ -231,6 +229,41 @@ def test_good_images_are_done_and_bad_ones_reported(run, folder_of):
     assert len(err.splitlines()) == len(BAD) + 1
     for name in (*BAD, "missing.png"):
         assert name in err
+
+
+FAILURES = [MemoryError(), RuntimeError("DefaultCPUAllocator: can't"), KeyError("mean")]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=repr)
+def test_whatever_goes_wrong_with_one_image_the_others_are_done(run, folder_of, monkeypatch, error):
+    folder = folder_of("scans", {"a.png": SIZE, "b.png": (20, 27, 3), "c.png": SIZE})
+    denoise_stack = Denoiser.denoise_stack
+
+    def failing(self: Denoiser, stack: Stack, *rest: Any, **options: Any) -> None:
+        if stack.header.width == 27:
+            raise error
+        denoise_stack(self, stack, *rest, **options)
+
+    monkeypatch.setattr(Denoiser, "denoise_stack", failing)
+    status, out, err = run("denoise", folder, "-o", "clean")
+    assert status == 2
+    assert sorted(path.name for path in Path("clean").iterdir()) == ["a.png", "c.png"]
+    assert err.count("\n") == 1
+    assert "b.png" in err
+    assert ("does not fit into memory" in err) == (not isinstance(error, KeyError))
+    assert out.count("->") == 2
+
+
+def test_a_stack_is_denoised_plane_by_plane(done, picture):
+    planes = np.stack([picture(20, 26, 1, "uint16", seed) for seed in range(3)])
+    tifffile.imwrite("movie.tif", planes, imagej=True, metadata={"axes": "TYX", "unit": "um"})
+    done("denoise", "movie.tif")
+    with tifffile.TiffFile("movie_denoised.tif") as file:
+        assert file.series[0].axes == "TYX"
+        assert (file.imagej_metadata or {})["unit"] == "um"
+        clean = file.asarray()
+    for plane, result in zip(planes, clean, strict=True):
+        np.testing.assert_allclose(result, Denoiser.load("grey").denoise(plane), atol=1)
 
 
 # What never happens to a file that was there.

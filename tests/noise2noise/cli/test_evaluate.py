@@ -8,7 +8,7 @@ import pytest
 
 from noise2noise.denoiser import Denoiser
 from noise2noise.evaluation import METHODS, corrupted, evaluate_all
-from noise2noise.images import Image, read_image, write_image
+from noise2noise.files import Image, read_image, write_image
 
 NAMES = {"a.png": (40, 30, 3), "b.png": (24, 36, 1)}
 

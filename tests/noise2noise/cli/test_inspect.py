@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as Pillow
 from skimage import data
 
-from noise2noise.images import Image, write_image
+from noise2noise.files import Image, write_image
 from noise2noise.noise import NoiseProfile
 
 WHITE = {"uint8": 255, "uint16": 65535, "float32": 1}

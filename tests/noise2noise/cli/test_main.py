@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from noise2noise.cli import common
-from noise2noise.images import Image, read_image, write_image
+from noise2noise.files import Image, read_image, write_image
 
 COMMANDS = ["denoise", "inspect", "train", "evaluate", "make-pairs", "models", "demo"]
 

@@ -8,7 +8,7 @@ import tifffile
 import torch
 
 from noise2noise.data import load_pair_file
-from noise2noise.images import Image, read_image, to_unit, write_image
+from noise2noise.files import Image, read_image, to_unit, write_image
 from noise2noise.noise.corruptions import parse
 
 NAMES = {"black.png": (48, 60, 3), "sea.png": (50, 40, 3), "sky.tif": (60, 90, 1)}

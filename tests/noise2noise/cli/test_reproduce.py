@@ -12,7 +12,7 @@ import torch
 
 from chainrule.serialization import save_tensors
 from noise2noise.dead_leaves import dead_leaves
-from noise2noise.images import Image, write_image
+from noise2noise.files import Image, write_image
 from noise2noise.networks import build
 from noise2noise.noise.corruptions import parse
 from noise2noise.studies.report import STUDIES

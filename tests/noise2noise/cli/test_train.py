@@ -18,8 +18,8 @@ import torch
 from chainrule.serialization import load_tensors
 from noise2noise.cli import main
 from noise2noise.denoiser import Denoiser
+from noise2noise.files import Image, write_image
 from noise2noise.fit import stored_config
-from noise2noise.images import Image, write_image
 
 TINY = ("--size", "width=4", "--crop", "16", "--batch-size", "4")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from noise2noise.errors import UserError
-from noise2noise.images import Image, write_image
+from noise2noise.files import Image, write_image
 from noise2noise.studies import data
 
 
@@ -42,7 +42,7 @@ def prepared(folder: Path, photos: Path | None, val: Path | None, count: int = 6
 
 
 def test_the_first_pair_of_a_photograph_is_drawn_out_of_its_centre_square(photos):
-    from noise2noise.images import read_image
+    from noise2noise.files import read_image
 
     first, second = data.make_pairs([photos / "a.png"], 1, 0, plain)
     pixels = read_image(photos / "a.png").pixels.transpose(2, 0, 1)

@@ -17,9 +17,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL.JpegImagePlugin import get_sampling
 
-from noise2noise import images
 from noise2noise.errors import UserError
-from noise2noise.images import Image, from_unit, list_images, read_image, to_unit, write_image
+from noise2noise.files import (
+    Image,
+    Metadata,
+    from_unit,
+    list_images,
+    read_image,
+    to_unit,
+    write_image,
+)
 
 ICC = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
 ORIENTATION, MAKE = 274, 271
@@ -66,7 +73,10 @@ LOSSLESS = [
     for alpha in alphas
     for shape in [(5, 7), (5, 7, 3), (1, 1), (3, 3, 3)]
 ]
-LOSSLESS += [(".png", "uint16", (5, 7), False), (".TIFF", "uint8", (4, 4), False)]
+LOSSLESS += [
+    (".png", "uint16", shape, alpha) for shape in [(5, 7), (5, 7, 3)] for alpha in (False, True)
+]
+LOSSLESS += [(".TIFF", "uint8", (4, 4), False)]
 LOSSLESS += [(".webp", "uint8", (5, 7, 3), alpha) for alpha in (False, True)]
 
 
@@ -196,7 +206,7 @@ def test_unusable_resolutions_are_left_out(tmp_path):
 
 
 def test_a_damaged_exif_block_does_not_stop_a_tiff(tmp_path):
-    image = Image(noise((4, 4)), metadata=images.Metadata(exif=b"MM\0*\xff\xff\xff\xffrubbish"))
+    image = Image(noise((4, 4)), metadata=Metadata(exif=b"MM\0*\xff\xff\xff\xffrubbish"))
     write_image(tmp_path / "a.tif", image)
     assert np.array_equal(read_image(tmp_path / "a.tif").pixels, image.pixels)
 
@@ -287,7 +297,7 @@ def test_three_planes_become_colour(tmp_path, dtype, photometric):
     assert np.array_equal(image.pixels, planes.transpose(1, 2, 0))
     # tifffile notes the old layout in the description, which must not come along.
     write_image(tmp_path / "out.tif", image)
-    assert np.array_equal(tifffile.imread(tmp_path / "out.tif"), image.pixels)
+    assert np.array_equal(tifffile.imread(tmp_path / "out.tif"), planes)  # in planes again
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         assert not file.pages.first.is_shaped
 
@@ -449,7 +459,7 @@ def test_values_that_are_not_finite(tmp_path, value):
 def test_an_animation(tmp_path, suffix):
     frames = [PIL.Image.fromarray(noise((4, 4, 3)) // k) for k in (1, 2, 3)]
     frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:])
-    refuse(tmp_path / f"a{suffix}", "holds 3 frames")
+    refuse(tmp_path / f"a{suffix}", "holds 3 images")
 
 
 @pytest.mark.parametrize(
@@ -463,12 +473,12 @@ def test_an_animation(tmp_path, suffix):
 )
 def test_a_stack(tmp_path, options):
     tifffile.imwrite(tmp_path / "a.tif", noise((10, 6, 8)), **options)
-    refuse(tmp_path / "a.tif", "holds 10 pages")
+    refuse(tmp_path / "a.tif", "holds 10 images")
 
 
 def test_three_pages_that_are_not_channels(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", noise((3, 6, 8)), imagej=True, metadata={"axes": "TYX"})
-    refuse(tmp_path / "a.tif", "holds 3 pages")
+    refuse(tmp_path / "a.tif", "holds 3 images")
 
 
 @pytest.mark.parametrize("channels", [2, 4, 5])
@@ -491,14 +501,7 @@ def test_other_dtypes(tmp_path, dtype):
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
 def test_cmyk(tmp_path, suffix):
     PIL.Image.new("CMYK", (4, 4)).save(tmp_path / f"a{suffix}")
-    refuse(tmp_path / f"a{suffix}", "has (CMYK|SEPARATED) pixels; convert it to RGB or grey")
-
-
-@pytest.mark.parametrize("colour_type", [2, 4, 6])
-def test_a_png_with_16_bit_colour(tmp_path, colour_type):
-    samples = {2: 3, 4: 2, 6: 4}[colour_type]
-    (tmp_path / "a.png").write_bytes(png(1, 1, 16, colour_type, bytes(1 + 2 * samples)))
-    refuse(tmp_path / "a.png", "16-bit .* save it as TIFF")
+    refuse(tmp_path / f"a{suffix}", "has cmyk pixels; save what you want as grey or RGB")
 
 
 @pytest.mark.parametrize("width", [30_000, 2**31 - 1])
@@ -550,7 +553,7 @@ def test_images_without_pixels(tmp_path, width, height):
 
 def valid_files(folder: Path) -> list[Path]:
     colour, grey16 = noise((12, 10, 3)), noise((12, 10), "uint16")
-    metadata = images.Metadata(exif=exif().removeprefix(b"Exif\0\0"), icc_profile=ICC[:200])
+    metadata = Metadata(exif=exif().removeprefix(b"Exif\0\0"), icc_profile=ICC[:200])
     for name, pixels in [
         ("c.png", colour),
         ("g.png", grey16),
@@ -610,12 +613,7 @@ def test_flipped_bytes_give_an_image_or_one_sentence(tmp_path, capfd):
         ("a", Image(noise((4, 4))), r"end it in \.png"),
         ("a.png", Image(noise((4, 4), "float32")), r"can't hold float pixels; end .* \.tif"),
         ("a.jpg", Image(noise((4, 4), "uint16")), r"16-bit grey pixels here; .* \.png or \.tif"),
-        ("a.png", Image(noise((4, 4, 3), "uint16")), r"16-bit colour pixels here; .* \.tif"),
-        (
-            "a.png",
-            Image(noise((4, 4), "uint16"), noise((4, 4), "uint16")),
-            r"16-bit transparent pixels here; .* \.tif",
-        ),
+        ("a.bmp", Image(noise((4, 4, 3), "uint16")), r"16-bit colour pixels here; .* \.tif"),
         ("a.jpg", Image(noise((4, 4)), noise((4, 4))), r"JPEG can't hold transparency; .* \.png"),
         ("a.bmp", Image(noise((4, 4)), noise((4, 4))), r"BMP can't hold transparency; .* \.png"),
     ],
@@ -628,7 +626,7 @@ def test_what_a_format_cannot_hold(tmp_path, name, image, sentence):
 
 
 def test_an_image_larger_than_the_format_allows(tmp_path):
-    with pytest.raises(UserError, match="can't be written as WEBP"):
+    with pytest.raises(UserError, match="can't be written as WebP"):
         write_image(tmp_path / "a.webp", Image(np.zeros((1, 17_000, 3), np.uint8)))
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,59 @@
+"""The interface that a family of formats stands behind; `formats.py` is the table of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from noise2noise.files.stack import Header, Stack
+
+
+class Format(ABC):
+    """A format of image files.
+
+    Attributes:
+        name: as people call it.
+        suffixes: of its files, in lower case, with the dot.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+
+    @abstractmethod
+    def recognises(self, head: bytes) -> bool:
+        """Whether a file that begins with these bytes, at most `HEAD`, is of this format."""
+
+    @abstractmethod
+    def open(self, path: Path) -> Stack:
+        """Read the header of a file; pixels are read later.
+
+        Raises:
+            UnusableError: the file holds what can't be denoised; the text goes on after its name.
+            Exception: any other is taken as "is damaged or cut short".
+        """
+
+    def refusal(self, header: Header) -> str:
+        """Why a file of this format can't hold this, and what to do: "" if it can.
+
+        Asked before any work is done. The text goes on after "PATH: ".
+        """
+        del header
+        return "is a format that can only be read; end the name in .tif"
+
+    def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
+        """Write a file that doesn't exist yet, or is empty.
+
+        Arguments:
+            path: a temporary place, renamed by the caller when all is written.
+            header: what `refusal` let pass.
+            bands: rows, (h, W, samples), that follow each other from the top of a plane to its
+                bottom, plane after plane; as many as they like at a time, never of two planes.
+        """
+        raise NotImplementedError
+
+
+HEAD = 4096
+"""So many bytes from the beginning of a file are enough to tell its format."""

@@ -1,0 +1,180 @@
+"""The table of formats, and what finds the right one: by content to read, by suffix to write.
+
+A package of somebody else adds a format by an entry point of the group `noise2noise.files` that
+names an instance of `Format`; it comes before those in the table.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from chainrule.serialization import replacing
+from noise2noise.errors import UserError
+from noise2noise.files.bmp import BMP
+from noise2noise.files.format import HEAD, Format
+from noise2noise.files.guard import UnusableError, reading
+from noise2noise.files.jpeg import JPEG
+from noise2noise.files.png import PNG
+from noise2noise.files.stack import Header, Stack
+from noise2noise.files.tiff import TIFF
+from noise2noise.files.webp import WEBP
+
+FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP)
+
+GROUP = "noise2noise.files"
+
+
+@functools.cache
+def formats() -> tuple[Format, ...]:
+    """All formats, those of other packages first."""
+    added = importlib.metadata.entry_points(group=GROUP)
+    return (*(entry.load() for entry in added), *FORMATS)
+
+
+def suffixes() -> frozenset[str]:
+    """The suffixes of files that can be read, in lower case."""
+    return frozenset(suffix for each in formats() for suffix in each.suffixes)
+
+
+def open_stack(path: str | Path) -> Stack:
+    """Open an image file, told apart by its content.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or it holds something that can't be
+            denoised; one sentence that names the file and says what to do.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"there is no file {path}; check the name")
+    with reading(path):
+        head = _head(path)
+        for each in formats():
+            if each.recognises(head):
+                return each.open(path)
+        raise UnusableError(f"is not an image that can be read; use {_names_in_words()}")
+
+
+def write_stack(
+    path: str | Path, header: Header, bands: Iterable[np.ndarray], overwrite: bool = False
+) -> None:
+    """Write an image file, whole or not at all, in the format that its suffix names.
+
+    Arguments:
+        path: ends in one of `suffixes()`.
+        header: what is to be written; its metadata go along as far as the format holds them.
+        bands: rows, (h, W, samples) of the header's dtype, as `Format.write` takes them. They are
+            asked for one after the other, while the file is written.
+        overwrite: replace a file that stands at `path`; it stays untouched if anything fails.
+
+    Raises:
+        UserError: the suffix is unknown, the format can't hold this, the file exists and
+            `overwrite` is false, or the disk refused.
+    """
+    path = Path(path)
+    file_format = format_for(path, header)
+    try:
+        with replacing(path, overwrite) as temporary:
+            file_format.write(temporary, header, bands)
+    except FileExistsError:
+        raise UserError(f"{path} exists already; choose another name or add --overwrite") from None
+    except UserError:
+        raise
+    except (OSError, ValueError, OverflowError, struct.error) as error:
+        # The disk's errors have a number; encoders that are given too much raise the others.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(f"{path} could not be written: {error.strerror or error}") from error
+        raise UserError(
+            f"{path} can't be written as {file_format.name} ({error}); end the name in .tif or .png"
+        ) from error
+
+
+def format_for(path: str | Path, header: Header | None = None) -> Format:
+    """The format that a suffix names, if it can hold what the header says.
+
+    Raises:
+        UserError: it names none, or one that can't.
+    """
+    path = Path(path)
+    for each in formats():
+        if path.suffix.lower() in each.suffixes:
+            refusal = each.refusal(header) if header else ""
+            if refusal:
+                raise UserError(f"{path}: {refusal}")
+            return each
+    raise UserError(
+        f"{path} names no image format that can be written; end it in {_suffixes_in_words()}"
+    )
+
+
+def refuse_existing(destination: str | Path, overwrite: bool) -> None:
+    """Say that a file is in the way before work is put into its replacement, not after.
+
+    Raises:
+        UserError: there is something at `destination`, and `overwrite` is false.
+    """
+    if Path(destination).exists() and not overwrite:
+        raise UserError(f"{destination} exists already; choose another name or add --overwrite")
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """The image files directly in a folder, sorted by name: those whose suffix is in `suffixes()`.
+
+    Upper and lower case are alike; hidden files (names that start with a dot) are left out.
+
+    Raises:
+        UserError: there is no such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise UserError(f"there is no folder {folder}; check the name")
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file where a folder of images is needed")
+    known = suffixes()
+    try:
+        images = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in known and path.name[0] != "." and path.is_file()
+        )
+    except OSError as error:
+        raise UserError(f"{folder} could not be listed: {error.strerror}") from error
+    if not images:
+        raise UserError(
+            f"there is no image in {folder}; it needs files that end in {_suffixes_in_words()}"
+        )
+    return images
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file: all that its format is told by."""
+    if path.is_dir():
+        raise UnusableError("is a folder where an image file is needed")
+    if not path.is_file():
+        raise UnusableError("is not a regular file; copy the image into one")
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise UnusableError(f"could not be read: {error.strerror}") from error
+    if not head:
+        raise UnusableError("is empty (0 bytes); copy or save it again")
+    return head
+
+
+def _in_words(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}"
+
+
+def _names_in_words() -> str:
+    return _in_words(each.name for each in formats())
+
+
+def _suffixes_in_words() -> str:
+    return _in_words(suffix for each in formats() for suffix in each.suffixes)

@@ -1,0 +1,175 @@
+"""What the rest of the program sees of a file: a `Stack` of planes, and what its `Header` says.
+
+A file is opened, tells its axes, and hands out planes one at a time, or windows of one: nobody but
+a format's own file knows how that is done. Files are written the same way: a header, then bands of
+rows in order, so that neither side ever has to hold more than a band.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from noise2noise.files.guard import reading
+
+ALL = slice(None)
+
+Colour = Literal["grey", "rgb", "channels", "cmyk", "lab"]
+"""What a pixel's samples mean. Those of `rgb` are denoised together, the others one by one: what a
+camera sees in three colours is one scene, two stains are two."""
+
+Alpha = Literal["", "straight", "premultiplied"]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says about its pixels.
+
+    Attributes:
+        exif: the EXIF block, without the marker `Exif\\0\\0` that JPEG puts before it.
+        icc_profile: the ICC colour profile.
+        resolution: pixels per unit along x and y, and the unit as TIFF numbers it: 1 none (a ratio,
+            or a unit that the description names), 2 inch, 3 centimetre.
+        description: a TIFF's ImageDescription.
+        described: shape and dtype of the pixels that the description was written for. ImageJ and
+            OME descriptions state them, so a description isn't written beside any others.
+        xmp: the XMP packet.
+        photoshop: the image resources that Photoshop wrote, in which IPTC lies (JPEG's APP13).
+        layout: what only the format that the file came in can hold (compression, tiles, private
+            tags), for the writer of that format; each has a class of its own.
+    """
+
+    exif: bytes = b""
+    icc_profile: bytes = b""
+    resolution: tuple[float, float, int] | None = None
+    description: str = ""
+    described: tuple[tuple[int, ...], str] | None = None
+    xmp: bytes = b""
+    photoshop: bytes = b""
+    layout: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file holds, before any pixel is read.
+
+    Attributes:
+        axes: a letter for each dimension of `shape`, as tifffile names them: T time, Z depth, C
+            channel, I or Q any sequence, and last Y, X and, if a pixel has several, S samples.
+        shape: the sizes along `axes`.
+        dtype: of the samples, in the machine's byte order.
+        colour: what the samples mean, transparency left out.
+        alpha: whether the last sample is transparency, and the colours are multiplied by it.
+        white: the value that stands for white, where the file says so.
+        metadata: carried from file to file.
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    colour: Colour = "grey"
+    alpha: Alpha = ""
+    white: float | None = None
+    metadata: Metadata = field(default=Metadata(), repr=False)
+
+    @property
+    def height(self) -> int:
+        return self.shape[self.axes.index("Y")]
+
+    @property
+    def width(self) -> int:
+        return self.shape[self.axes.index("X")]
+
+    @property
+    def samples(self) -> int:
+        """How many numbers a pixel has, transparency included."""
+        return self.shape[-1] if self.axes.endswith("S") else 1
+
+    @property
+    def colours(self) -> int:
+        """How many numbers a pixel has, transparency left out."""
+        return self.samples - bool(self.alpha)
+
+    @property
+    def planes(self) -> int:
+        """How many planes of `height` x `width` pixels there are."""
+        return math.prod(self.shape[: self.axes.index("Y")])
+
+
+class Stack(ABC):
+    """An open file, or an array that is used like one. A context manager: leaving it closes it.
+
+    Planes are numbered in the order of the axes before Y, the last of them fastest. A format
+    defines `_read`, and `close` if there is something to close.
+    """
+
+    def __init__(self, header: Header, name: str | Path = "") -> None:
+        self.header, self.name = header, name
+
+    def with_white(self, white: float) -> None:
+        """Say what is white where the file doesn't, or is wrong."""
+        self.header = replace(self.header, white=white)
+
+    def read(self, plane: int = 0, rows: slice = ALL, columns: slice = ALL) -> np.ndarray:
+        """A window of a plane, (h, w, samples), as stored and in memory that may be shared.
+
+        Raises:
+            UserError: the file is damaged there, or doesn't fit into memory.
+        """
+        with reading(self.name):
+            return self._read(plane, rows, columns)
+
+    @abstractmethod
+    def _read(self, plane: int, rows: slice, columns: slice) -> np.ndarray:
+        """As `read`; whatever it raises is told as one sentence."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        return
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class ArrayStack(Stack):
+    """Pixels in memory, (planes, H, W, samples)."""
+
+    def __init__(self, header: Header, pixels: np.ndarray, name: str | Path = "") -> None:
+        super().__init__(header, name)
+        self._pixels = pixels
+
+    def _read(self, plane: int, rows: slice, columns: slice) -> np.ndarray:
+        return self._pixels[plane, rows, columns]
+
+
+def bands_of(stack: Stack, rows: int = 256) -> Iterator[np.ndarray]:
+    """All of a stack as a writer takes it: bands of so many rows, plane after plane."""
+    header = stack.header
+    for plane in range(header.planes):
+        for top in range(0, header.height, rows):
+            yield stack.read(plane, slice(top, min(top + rows, header.height)))
+
+
+def whole_planes(header: Header, bands: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Bands put together to planes, (H, W, samples), for formats that take a plane at once."""
+    pixels, row = None, 0
+    for band in bands:
+        if row == 0 and len(band) == header.height:
+            yield band
+            continue
+        if pixels is None:
+            pixels = np.empty((header.height, *band.shape[1:]), band.dtype)
+        pixels[row : row + len(band)] = band
+        row += len(band)
+        if row == header.height:
+            yield pixels
+            pixels, row = None, 0

@@ -1,0 +1,80 @@
+"""One look at all pixels, before any is denoised: which values there are, and what is white."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from noise2noise.files.scale import Scale
+from noise2noise.files.stack import Header, Stack, bands_of
+
+_SAMPLES = 4096  # values of each band that the usual range is told by
+_USUAL = 99.9  # percent of them
+_OUTLIER = 4  # values so many times larger than the usual ones say nothing of what white is
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What values a stack has, transparency left out.
+
+    Attributes:
+        low, high: the smallest and the largest finite value; 0 if there is none.
+        usual: the value that all but one in a thousand stay below.
+        bad: how many values are NaN or infinite.
+    """
+
+    low: float
+    high: float
+    usual: float
+    bad: int
+
+
+def survey(stack: Stack) -> Survey:
+    """Read all of a stack once, in bands."""
+    lows, highs, samples, bad = [], [], [], 0
+    for band in bands_of(stack):
+        values = band[..., : stack.header.colours]
+        if values.dtype.kind == "f":
+            finite = np.isfinite(values)
+            missing = values.size - int(np.count_nonzero(finite))
+            bad += missing
+            if missing:
+                values = values[finite]
+        if values.size:
+            lows.append(values.min())
+            highs.append(values.max())
+            samples.append(values.reshape(-1)[:: -(-values.size // _SAMPLES)])
+    if not lows:
+        return Survey(0, 0, 0, bad)
+    usual = np.percentile(np.concatenate(samples).astype(np.float64), _USUAL)
+    return Survey(float(min(lows)), float(max(highs)), float(usual), bad)
+
+
+def scale_of(header: Header, seen: Survey) -> Scale:
+    """What is black and what is white in a stack with these values.
+
+    - 8 bits have all of their range. Of more bits as many count as the largest value needs, so that
+      12 bits in 16 aren't dark; signed ones reach as far below zero as their smallest value needs.
+    - Floats that lie about in 0 to 1 are taken as they are. Others are on a scale of their own: the
+      largest value is white, or where few are far above the others, the largest of those.
+    - A white level that the file states counts if no value is above it.
+    """
+    if header.white is not None and seen.high <= header.white and seen.low >= 0:
+        return Scale(0, header.white)
+    if header.dtype == np.uint8:
+        return Scale.of(header.dtype)
+    if header.dtype.kind in "ui":
+        black = -_power(-seen.low) if seen.low < 0 else 0
+        return Scale(black, _power(seen.high + 1) - 1)
+    if seen.low >= -1 and seen.high <= 2:
+        return Scale.of(header.dtype)
+    white = seen.high if seen.high <= _OUTLIER * seen.usual else seen.usual
+    black = min(seen.low, 0)
+    return Scale(black, white if white > black else black + 1)
+
+
+def _power(value: float) -> int:
+    """The smallest power of two, of 256 at least, that is no less."""
+    return 2 ** max(8, math.ceil(math.log2(max(value, 1))))
