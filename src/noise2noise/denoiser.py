@@ -11,9 +11,10 @@ those of the result: beside these two no array is as large as the image.
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,10 @@ from noise2noise.files import (
     write_image,
     write_stack,
 )
+from noise2noise.guidance import Guidance, PlaneView
 from noise2noise.model_file import ModelInfo, read_model
+from noise2noise.noise import NoiseProfile
+from noise2noise.noise.profile import MARGIN
 from noise2noise.tiling import Tile, extended, filled, tiles
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -52,6 +56,11 @@ TILE = 704
 
 Smaller ones overlap more; larger ones fit the caches less, and powers of two worst. The shipped
 models take least time for a pixel with 700 to 900."""
+
+MOST_STRENGTH = 2
+"""A network that is told the noise may be told up to so many times as much."""
+
+_PLANES = 8  # of a channel's planes at most so many are looked at to measure their noise
 
 _STRIP = 64  # rows that are looked at together; an even number
 
@@ -112,6 +121,13 @@ class Denoiser:
         model: maps (N, C, H, W) to the same shape; values in [0, 1].
         info: what is known of it.
 
+    Attributes:
+        channels: of the images that the network takes: 1 or 3.
+        told: whether the network is told the noise. If so, it is estimated from each image, or
+            given; the result doesn't depend on the image's units; and a strength from 0 to 2
+            multiplies the noise that is told. If not, a strength from 0 to 1 mixes the result with
+            the image.
+
     Example:
         >>> noisy = np.zeros((64, 48, 3), np.uint8)
         >>> Denoiser.load("photo").denoise(noisy).shape
@@ -122,8 +138,9 @@ class Denoiser:
         architecture = networks.ARCHITECTURES[info.architecture]
         self.model, self.info = fuse(model.eval()), info
         self.channels = info.sizes["channels"]
+        self.told = architecture.told
         self._multiple = architecture.multiple(info.sizes)
-        reach = architecture.reach(info.sizes)
+        reach = architecture.reach(info.sizes) + (MARGIN if self.told else 0)
         self._overlap = -(-reach // self._multiple) * self._multiple
 
     @classmethod
@@ -147,26 +164,29 @@ class Denoiser:
         strength: float = 1.0,
         tile: int | None = None,
         track: Track | None = None,
+        noise: NoiseProfile | None = None,
     ) -> np.ndarray:
         """Remove noise from one image.
 
         Arguments:
             image: (H, W) or (H, W, 3); integers or floats of any range (see `scale_of`). Pixels
                 that are NaN or infinite stay as they are.
-            strength: 0 gives the image back, 1 the network's result, between them a mixture.
+            strength: 0 gives the image back, 1 removes all noise; see `told`.
             tile: side of a tile in pixels, overlap included; smaller needs less memory.
             track: shows the progress over the tiles.
+            noise: of the image, in its own units; estimated where it is not given.
 
         Returns:
             Same shape and dtype, in memory of its own; computed in float32.
 
         Raises:
-            UserError: a strength outside [0, 1], or a tile that is too small.
+            UserError: a strength out of range, a tile that is too small, or noise given to a
+                network that isn't told it.
             ValueError: another shape or dtype.
         """
         stack = _stack_of(image)
         clean = np.empty(image.shape, image.dtype)
-        _fill(np.atleast_3d(clean), self.bands(stack, strength, tile, track))
+        _fill(np.atleast_3d(clean), self.bands(stack, strength, tile, track, noise))
         return clean
 
     def denoise_unit(
@@ -175,12 +195,15 @@ class Denoiser:
         strength: float = 1.0,
         tile: int | None = None,
         track: Track | None = None,
+        noise: NoiseProfile | None = None,
     ) -> np.ndarray:
-        """`denoise` for float32 (C, H, W) on the scale of [0, 1], which noise may leave."""
+        """`denoise` for float32 (C, H, W) on the scale of [0, 1], which noise may leave, and the
+        noise on this scale too.
+        """
         stack = _array_stack(noisy.transpose(1, 2, 0))
         clean = np.empty(noisy.shape, np.float32)
-        self.check(strength, tile)
-        bands = self._bands(stack, Scale(0, 1), strength, tile, track)
+        self.check(strength, tile, noise)
+        bands = self._bands(stack, Scale(0, 1), strength, tile, track, noise)
         _fill(clean.transpose(1, 2, 0), bands)
         return clean
 
@@ -190,9 +213,10 @@ class Denoiser:
         strength: float = 1.0,
         tile: int | None = None,
         track: Track | None = None,
+        noise: NoiseProfile | None = None,
     ) -> Image:
         """`denoise` for an image as a file has it; transparency and metadata are kept."""
-        return replace(image, pixels=self.denoise(image.pixels, strength, tile, track))
+        return replace(image, pixels=self.denoise(image.pixels, strength, tile, track, noise))
 
     def denoise_file(
         self,
@@ -202,6 +226,7 @@ class Denoiser:
         strength: float = 1.0,
         tile: int | None = None,
         track: Track | None = None,
+        noise: NoiseProfile | None = None,
     ) -> tuple[Image, Image]:
         """Read an image, denoise it and write it, keeping dtype, transparency and metadata.
 
@@ -212,10 +237,10 @@ class Denoiser:
             UserError: the file can't be read or written, or holds more than one image.
         """
         refuse_existing(destination, overwrite)
-        self.check(strength, tile)
+        self.check(strength, tile, noise)
         noisy = read_image(source)
         with naming(source):
-            clean = self.denoise_image(noisy, strength, tile, track)
+            clean = self.denoise_image(noisy, strength, tile, track, noise)
         write_image(destination, clean, overwrite)
         return noisy, clean
 
@@ -227,6 +252,7 @@ class Denoiser:
         strength: float = 1.0,
         tile: int | None = None,
         track: Track | None = None,
+        noise: NoiseProfile | None = None,
     ) -> None:
         """Denoise an open file of any number of planes into another, band by band.
 
@@ -237,7 +263,7 @@ class Denoiser:
         """
         refuse_existing(destination, overwrite)
         format_for(destination, stack.header)
-        bands = self.bands(stack, strength, tile, track)
+        bands = self.bands(stack, strength, tile, track, noise)
         write_stack(destination, stack.header, bands, overwrite)
 
     def bands(
@@ -246,6 +272,7 @@ class Denoiser:
         strength: float = 1.0,
         tile: int | None = None,
         track: Track | None = None,
+        noise: NoiseProfile | None = None,
     ) -> Iterator[np.ndarray]:
         """What becomes of a stack: rows, (h, W, samples), from top to bottom, plane after plane.
 
@@ -255,18 +282,30 @@ class Denoiser:
         Raises:
             UserError: as `check`, at once.
         """
-        self.check(strength, tile)
+        self.check(strength, tile, noise)
         scale = scale_of(stack.header, survey(stack))
-        return self._bands(stack, scale, strength, tile, track)
+        if noise is not None:
+            factor = 1 / (scale.white - scale.black)
+            noise = noise.scaled(factor, -scale.black * factor)
+        return self._bands(stack, scale, strength, tile, track, noise)
 
-    def check(self, strength: float = 1.0, tile: int | None = None) -> None:
+    def check(
+        self, strength: float = 1.0, tile: int | None = None, noise: NoiseProfile | None = None
+    ) -> None:
         """Refuse what no image could be denoised with.
 
         Raises:
-            UserError: a strength outside [0, 1], or a tile that is too small for this model.
+            UserError: a strength out of range, a tile that is too small for this model, or noise
+                given to a network that isn't told it.
         """
-        if not 0 <= strength <= 1:
-            raise UserError(f"strength must lie in 0 to 1, got {strength}")
+        most = MOST_STRENGTH if self.told else 1
+        if not 0 <= strength <= most:
+            raise UserError(f"strength must lie in 0 to {most} for this model, got {strength}")
+        if noise is not None and not self.told:
+            raise UserError(
+                f"the model {self.info.name} can't be told the noise; leave it out, or choose "
+                "another model"
+            )
         if tile is not None and tile < self._least_tile:
             raise UserError(
                 f"a tile must be at least {self._least_tile} pixels for this model, got {tile}"
@@ -289,6 +328,7 @@ class Denoiser:
         strength: float,
         tile: int | None,
         track: Track | None,
+        noise: NoiseProfile | None,
     ) -> Iterator[np.ndarray]:
         header, side = stack.header, self._tile_side(tile)
         overlap, multiple, colours = self._overlap, self._multiple, header.colours
@@ -296,6 +336,7 @@ class Denoiser:
         across = list(tiles(width, side, overlap, multiple))
         down = list(tiles(height, side, overlap, multiple))
         cells = list(itertools.product(range(header.planes), down, across))
+        guide = self._guides(stack, scale, strength, noise)
         noisy = clean = np.empty(0)
         for plane, rows, columns in track(cells, "Denoising", len(cells)) if track else cells:
             if columns is across[0]:
@@ -305,57 +346,112 @@ class Denoiser:
             part = noisy[:, columns.whole, :colours]
             place = clean[:, columns.core, :colours]
             with naming(stack.name):
-                result = self._tile(part, rows, columns, header, scale, strength)
+                way = _Way(scale, strength, guide(plane))
+                result = self._tile(part, rows, columns, header, way)
             place[...] = result[: place.shape[0], : place.shape[1]]
             if columns is across[-1]:
                 yield clean
 
+    def _guides(
+        self, stack: Stack, scale: Scale, strength: float, noise: NoiseProfile | None
+    ) -> Callable[[int], Guidance | None]:
+        """What the network is told about each plane: the same for all planes of a channel."""
+        if not self.told or strength == 0:
+            return lambda plane: None
+        channels = _channels_of_planes(stack.header)
+
+        @functools.cache
+        def of(channel: int) -> Guidance:
+            planes = [plane for plane, its in enumerate(channels) if its == channel]
+            looked_at = planes[:: -(-len(planes) // _PLANES)]
+            return Guidance.of([PlaneView(stack, scale, plane) for plane in looked_at], noise)
+
+        return lambda plane: of(channels[plane])
+
     def _tile(
-        self,
-        part: np.ndarray,
-        rows: Tile,
-        columns: Tile,
-        header: Header,
-        scale: Scale,
-        strength: float,
+        self, part: np.ndarray, rows: Tile, columns: Tile, header: Header, way: _Way
     ) -> np.ndarray:
         """What a tile decides, (h, w, C) as stored, from its part of the image, the same."""
-        unit = scale.to_unit(part.transpose(2, 0, 1))
+        inner = part[rows.inner, columns.inner]
+        if way.strength == 0 or (way.guidance and way.guidance.silent):
+            return inner
+        unit = way.scale.to_unit(part.transpose(2, 0, 1))
         bad = ~np.isfinite(unit) if header.dtype.kind == "f" else np.zeros(1, bool)
         if bad.any():
             unit = filled(unit, bad)
         whole = extended(unit, rows.length - unit.shape[1], columns.length - unit.shape[2])
         if header.colour == "rgb" or header.colours == self.channels:
-            result = self._clean(whole)
+            result = self._clean(whole, way)
         else:
-            result = np.concatenate([self._clean(plane[None]) for plane in whole])
+            result = self._each(whole, way)
         result = result[:, rows.inner, columns.inner]
         before = unit[:, rows.inner, columns.inner]
         result = result[:, : before.shape[1], : before.shape[2]]
-        if strength != 1:
-            result = before + np.float32(strength) * (result - before)
-        stored = scale.from_unit(result, header.dtype).transpose(1, 2, 0)
+        if way.strength != 1 and way.guidance is None:
+            result = before + np.float32(way.strength) * (result - before)
+        stored = way.scale.from_unit(result, header.dtype).transpose(1, 2, 0)
         if not bad.any():
             return stored
         kept = bad[:, rows.inner, columns.inner].transpose(1, 2, 0)
-        return np.where(kept, part[rows.inner, columns.inner], stored)
+        return np.where(kept, inner, stored)
 
-    def _clean(self, noisy: np.ndarray) -> np.ndarray:
+    def _clean(self, noisy: np.ndarray, way: _Way) -> np.ndarray:
         """The network's result for a tile of any number of channels, whatever the network has."""
         if len(noisy) == self.channels:
-            return self._infer(noisy)
+            return self._infer(noisy, way)
         if len(noisy) > 1 and _is_grey(noisy):
-            return self._clean(noisy[:1]).repeat(len(noisy), 0)
+            return self._clean(noisy[:1], way.channel(0)).repeat(len(noisy), 0)
         if len(noisy) > 1:
-            return np.concatenate([self._clean(plane[None]) for plane in noisy])
-        return self._infer(noisy.repeat(self.channels, 0)).mean(0, keepdims=True)
+            return self._each(noisy, way)
+        return self._infer(noisy.repeat(self.channels, 0), way).mean(0, keepdims=True)
 
-    def _infer(self, noisy: np.ndarray) -> np.ndarray:
-        return self.model.infer(torch.from_numpy(noisy)[None])[0].numpy()
+    def _each(self, noisy: np.ndarray, way: _Way) -> np.ndarray:
+        """Channel by channel."""
+        cleaned = [self._clean(plane[None], way.channel(i)) for i, plane in enumerate(noisy)]
+        return np.concatenate(cleaned)
+
+    def _infer(self, noisy: np.ndarray, way: _Way) -> np.ndarray:
+        if way.guidance is None:
+            return self._run(noisy)
+        return way.guidance.result(self._run(way.guidance.input(noisy, way.strength)))
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        return self.model.infer(torch.from_numpy(x)[None])[0].numpy()
 
     def _missing(self, length: int) -> int:
         """How many pixels the network needs beyond `length`."""
         return -(-max(length, SMALLEST) // self._multiple) * self._multiple - length
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How the pixels of a plane go through the network.
+
+    Attributes:
+        scale: between stored values and the network's.
+        strength: how much of the noise is removed.
+        guidance: what the network is told; None where it is told nothing.
+    """
+
+    scale: Scale
+    strength: float
+    guidance: Guidance | None
+
+    def channel(self, index: int) -> _Way:
+        """The same for one channel alone."""
+        if self.guidance is None:
+            return self
+        return replace(self, guidance=self.guidance.channel(index))
+
+
+def _channels_of_planes(header: Header) -> list[int]:
+    """The place along the axis C of each plane; 0 where there is no such axis before Y."""
+    before = header.axes.index("Y")
+    place = header.axes.find("C", 0, before)
+    if place < 0:
+        return [0] * header.planes
+    places = np.indices(header.shape[:before])[place]
+    return places.ravel().tolist()
 
 
 def _stack_of(image: np.ndarray) -> Stack:

@@ -20,7 +20,7 @@ from chainrule.serialization import load_shapes, load_tensors, one_line
 from noise2noise import networks
 from noise2noise.errors import UserError
 
-LARGEST_SIZES = {"width": 2**16, "inner": 2**16, "depth": 64, "blocks": 64}
+LARGEST_SIZES = {"width": 2**16, "inner": 2**16, "most": 2**16, "depth": 64, "blocks": 64}
 """Sizes beyond these are refused: a model file may ask for a network of any other size it likes,
 which is no larger than its own weights."""
 

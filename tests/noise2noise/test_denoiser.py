@@ -37,6 +37,7 @@ NETWORKS = [
     ("compact", {"width": 8}),
     ("compact", {"width": 8, "depth": 0}),
     ("compact", {"width": 4, "depth": 2, "channels": 1}),
+    ("guided", {"width": 4, "depth": 1}),
     ("unet", {"width": 4, "depth": 2}),
     *(
         (name, {"width": 4})
@@ -313,7 +314,7 @@ def test_strength_goes_from_the_image_to_the_networks_result(small, dtype, colou
 
 @pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan"), float("inf")])
 def test_other_strengths_are_refused(small, strength):
-    with pytest.raises(UserError, match=f"strength must lie in 0 to 1, got {strength}"):
+    with pytest.raises(UserError, match=f"strength must lie in 0 to 1 .*, got {strength}"):
         small[3].denoise(noise(4, 4), strength=strength)
 
 

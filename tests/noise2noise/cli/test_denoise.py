@@ -336,8 +336,8 @@ def test_a_format_that_can_not_hold_the_pixels_is_refused(refused, picture):
     ("options", "reason"),
     [
         (["--model", "foto"], "there is no model 'foto'; did you mean photo?"),
-        (["--strength", "1.5"], "strength must lie in 0 to 1, got 1.5"),
-        (["--strength", "nan"], "strength must lie in 0 to 1, got nan"),
+        (["--strength", "1.5"], "strength must lie in 0 to 1 for this model, got 1.5"),
+        (["--strength", "nan"], "strength must lie in 0 to 1 for this model, got nan"),
         (["--tile", "20"], "a tile must be at least 68 pixels for this model, got 20"),
     ],
 )

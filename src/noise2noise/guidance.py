@@ -1,0 +1,94 @@
+"""What a network that is told the noise sees of an image, and how its result is taken back.
+
+Such a network (`noise2noise.networks.guided`) takes [x - m, s]: the image about its mean m, so that
+an offset changes nothing, and the standard deviation s of the noise at every value. It has no
+biases, so that a factor changes nothing either. What it returns, plus m, is the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+
+from noise2noise.files import Scale, Stack
+from noise2noise.noise import NoiseProfile, estimate_together
+from noise2noise.noise.patches import crops
+from noise2noise.tiling import filled
+
+
+class PlaneView:
+    """A plane of a stack as `estimate` reads an image, (C, H, W) on the unit scale: only what is
+    sliced is read."""
+
+    ndim = 3
+
+    def __init__(self, stack: Stack, scale: Scale, plane: int) -> None:
+        self._stack, self._scale, self._plane = stack, scale, plane
+        header = stack.header
+        self.shape = (header.colours, header.height, header.width)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, window: tuple[slice, slice, slice]) -> np.ndarray:
+        _, rows, columns = window
+        stored = self._stack.read(self._plane, rows, columns)[..., : self.shape[0]]
+        unit = self._scale.to_unit(stored.transpose(2, 0, 1))
+        bad = ~np.isfinite(unit)
+        return filled(unit, bad) if bad.any() else unit
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What is said beside an image.
+
+    Attributes:
+        noise: of the image, on its unit scale.
+        offset: the image's mean m, over all its channels.
+    """
+
+    noise: NoiseProfile
+    offset: float
+
+    @classmethod
+    def of(cls, images: Sequence[PlaneView], noise: NoiseProfile | None = None) -> Guidance:
+        """For images of one kind, which share their noise; it is estimated if it isn't given."""
+        means = [
+            image[:, rows, columns].mean(dtype=np.float64)
+            for image in images
+            for rows, columns in crops(*image.shape[1:])
+        ]
+        if noise is None:
+            # Sliced like arrays, which is all that estimating asks of them.
+            noise = estimate_together(cast("Sequence[np.ndarray]", images))
+        return cls(noise, float(np.mean(means)))
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is no noise at all, and so nothing to do."""
+        return not any(self.noise.shot) and not any(self.noise.read)
+
+    def channel(self, index: int) -> Guidance:
+        """For one channel alone."""
+        if self.noise.channels == 1:
+            return self
+        shot, read = (self.noise.shot[index],), (self.noise.read[index],)
+        return replace(self, noise=replace(self.noise, shot=shot, read=read))
+
+    def input(self, image: np.ndarray, strength: float) -> np.ndarray:
+        """What goes into the network, (2 C, H, W), for a part of the image, (C, H, W).
+
+        Arguments:
+            image: on the unit scale, with `noise2noise.noise.MARGIN` pixels around what matters.
+            strength: how much of the noise is to be removed; 1 is all of it.
+        """
+        sigma = self.noise.sigma(image)
+        sigma *= np.float32(strength)
+        return np.concatenate([image - np.float32(self.offset), sigma])
+
+    def result(self, output: np.ndarray) -> np.ndarray:
+        """The image that the network's output stands for."""
+        return output + np.float32(self.offset)
