@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
+from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet
 
 from noise2noise.data import Track, matched
 from noise2noise.denoiser import Denoiser, default_model
 from noise2noise.errors import UserError, naming
 from noise2noise.files import list_images, read_image, to_unit
-from noise2noise.metrics import SSIM_WINDOW, psnr, ssim
+from noise2noise.metrics import SSIM_WINDOW, psnr, scale_invariant_psnr, ssim
+from noise2noise.noise import NoiseProfile, estimate
 from noise2noise.noise.corruptions import parse
 
-Method = Callable[[np.ndarray], np.ndarray]
-"""Maps a noisy float32 (C, H, W) to a clean one."""
+Method = Callable[[np.ndarray, NoiseProfile | None], np.ndarray]
+"""Maps a noisy float32 (C, H, W) to a clean one; the second argument is its noise where a method is
+told it, and None where the method has to find out."""
+
+NO_WORSE = 0.05
+"""An image is counted as harmed if it loses more than so many dB."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,14 @@ class TestSet:
     Attributes:
         pairs: one function a pair, which reads it: (noisy, clean), float32 (C, H, W).
         noise: one line on where the noise comes from.
+        profile: the noise itself, if it is the same in all images and known.
     """
 
     __test__ = False  # no test case, whatever pytest thinks of the name
 
     pairs: list[Callable[[], tuple[np.ndarray, np.ndarray]]]
     noise: str
+    profile: NoiseProfile | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -64,31 +73,57 @@ def corrupted(folder: Path, spec: str, seed: int) -> TestSet:
         return read
 
     readers = [reader(index, path) for index, path in enumerate(list_images(folder))]
-    return TestSet(readers, f"noise {noise.spec} added with seed {seed}")
+    return TestSet(readers, f"noise {noise.spec} added with seed {seed}", noise.profile)
 
 
-def recorded(clean: Path, noisy: Path) -> TestSet:
-    """Two folders, matched by file name without its suffix.
+def recorded(clean: Path, noisy: Path, clean_suffix: str = "", noisy_suffix: str = "") -> TestSet:
+    """Noisy and clean files of the same name: in two folders, or in one with a suffix each.
+
+    Arguments:
+        clean, noisy: the folders; the same one where names end differently.
+        clean_suffix, noisy_suffix: how names end, before the dot; what comes before must match.
 
     Raises:
         UserError: a file has no partner; or, when read, the sizes differ.
     """
+    if clean_suffix == noisy_suffix:
+        pairs = matched(noisy, clean)
+    else:
+        pairs = _by_suffix(noisy, noisy_suffix, clean, clean_suffix)
+    return TestSet([_reader(*paths) for paths in pairs], f"recorded noise in {noisy}")
 
-    def reader(noisy_path: Path, clean_path: Path) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-        def read() -> tuple[np.ndarray, np.ndarray]:
-            first, second = (read_unit(path, SSIM_WINDOW) for path in (noisy_path, clean_path))
-            if first.shape != second.shape:
-                raise UserError(
-                    f"{noisy_path} is {_size(first)} and {clean_path} {_size(second)}; "
-                    "a pair must have one size"
-                )
-            return first, second
 
-        return read
+def _by_suffix(
+    noisy: Path, noisy_suffix: str, clean: Path, clean_suffix: str
+) -> list[tuple[Path, Path]]:
+    first, second = _stems(noisy, noisy_suffix), _stems(clean, clean_suffix)
+    alone = sorted(first.keys() ^ second.keys())
+    if alone:
+        raise UserError(
+            f"{alone[0]} has no partner: {len(alone)} of the names that end in {noisy_suffix!r} in "
+            f"{noisy} and in {clean_suffix!r} in {clean} stand alone; rename or remove them"
+        )
+    return [(first[name], second[name]) for name in sorted(first)]
 
-    return TestSet(
-        [reader(*paths) for paths in matched(noisy, clean)], f"recorded noise in {noisy}"
-    )
+
+def _stems(folder: Path, suffix: str) -> dict[str, Path]:
+    """The images whose names end in `suffix`, by what comes before it."""
+    found = {path.stem: path for path in list_images(folder) if path.stem.endswith(suffix)}
+    if not found:
+        raise UserError(f"no image in {folder} has a name that ends in {suffix!r}")
+    return {stem.removesuffix(suffix): path for stem, path in found.items()}
+
+
+def _reader(noisy: Path, clean: Path) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    def read() -> tuple[np.ndarray, np.ndarray]:
+        first, second = (read_unit(path, SSIM_WINDOW) for path in (noisy, clean))
+        if first.shape != second.shape:
+            raise UserError(
+                f"{noisy} is {_size(first)} and {clean} {_size(second)}; a pair must have one size"
+            )
+        return first, second
+
+    return read
 
 
 def read_unit(path: Path, least: int = 1) -> np.ndarray:
@@ -128,12 +163,12 @@ def noise_level(image: np.ndarray) -> float:
     return float(np.mean(medians)) / 0.6745
 
 
-def non_local_means(noisy: np.ndarray) -> np.ndarray:
+def non_local_means(noisy: np.ndarray, noise: NoiseProfile | None = None) -> np.ndarray:
     """scikit-image's non-local means (Buades et al. 2005), with the settings of its documentation's
     example for the fast algorithm with known noise: patches of 5, a search radius of 6, h = 0.6
-    sigma; sigma is estimated from the image.
+    sigma; sigma is estimated from the image where it isn't given.
     """
-    sigma = noise_level(noisy)
+    sigma = _sigma(noisy, noise)
     if sigma == 0:
         return noisy
     clean = denoise_nl_means(
@@ -147,69 +182,217 @@ def non_local_means(noisy: np.ndarray) -> np.ndarray:
     return np.atleast_3d(clean).transpose(2, 0, 1)
 
 
-def total_variation(noisy: np.ndarray) -> np.ndarray:
-    """scikit-image's total variation (Chambolle 2004), weighted by the noise it estimates."""
-    sigma = noise_level(noisy)
+def total_variation(noisy: np.ndarray, noise: NoiseProfile | None = None) -> np.ndarray:
+    """scikit-image's total variation (Chambolle 2004), weighted by the noise given or estimated."""
+    sigma = _sigma(noisy, noise)
     if sigma == 0:
         return noisy
     clean = denoise_tv_chambolle(noisy.transpose(1, 2, 0), weight=sigma, channel_axis=-1)
     return clean.transpose(2, 0, 1)
 
 
+def wavelets(noisy: np.ndarray, noise: NoiseProfile | None = None) -> np.ndarray:
+    """scikit-image's BayesShrink (Chang, Yu and Vetterli 2000) with the noise given or estimated.
+
+    Raises:
+        UserError: PyWavelets isn't installed.
+    """
+    _require("pywt", "PyWavelets", "wavelets")
+    sigma = _sigma(noisy, noise)
+    if sigma == 0:
+        return noisy
+    clean = denoise_wavelet(
+        noisy.transpose(1, 2, 0), sigma=sigma, channel_axis=-1, rescale_sigma=False
+    )
+    return np.atleast_3d(clean).transpose(2, 0, 1)
+
+
+def bm3d(noisy: np.ndarray, noise: NoiseProfile | None = None) -> np.ndarray:
+    """BM3D (Dabov et al. 2007) by the package of its authors, which may be used for research only
+    and is not installed with this one; a stabilized variance where the noise depends on brightness.
+
+    The noise is given or estimated. Colours are treated as CBM3D does, in a luminance-chrominance
+    space. Noise of variance `shot x + read^2` is stabilized first by the generalized Anscombe
+    transformation and its result taken back by the exact unbiased inverse (Mäkitalo and Foi 2013),
+    in the closed form of their eq. 10.
+
+    Raises:
+        UserError: the package bm3d isn't installed.
+    """
+    _require("bm3d", "bm3d", "bm3d")
+    import bm3d as package
+
+    noise = noise or estimate(noisy)
+    if not any(noise.shot):
+        sigma = _sigma(noisy, noise)
+        if sigma == 0:
+            return noisy
+        run = package.bm3d if len(noisy) == 1 else package.bm3d_rgb
+        clean = np.asarray(run(noisy.transpose(1, 2, 0).squeeze(), sigma))
+        return np.atleast_3d(clean).transpose(2, 0, 1)
+    channels = zip(noisy, noise.shot, noise.read, strict=True)
+    return np.stack([_stabilized(plane, noise.black, *line) for plane, *line in channels])
+
+
+def _stabilized(plane: np.ndarray, black: float, shot: float, read: float) -> np.ndarray:
+    """BM3D between the generalized Anscombe transformation and its inverse."""
+    import bm3d as package
+
+    if shot == 0:
+        return np.asarray(package.bm3d(plane, read)) if read else plane
+    counts, sigma = (plane - black) / shot, read / shot
+    stable = 2 * np.sqrt(np.maximum(counts + 3 / 8 + sigma**2, 0))
+    top = max(float(stable.max()), 1e-6)
+    d = np.maximum(np.asarray(package.bm3d(stable / top, 1 / top)) * top, 1e-3)
+    inverse = d**2 / 4 + (1.5**0.5) / (4 * d) - 11 / (8 * d**2) + 5 * 1.5**0.5 / (8 * d**3)
+    return ((inverse - 1 / 8 - sigma**2) * shot + black).astype(np.float32)
+
+
+def _sigma(noisy: np.ndarray, noise: NoiseProfile | None) -> float:
+    """One standard deviation for the whole image, the root of the mean variance; 0 for what the
+    rounding of flat areas leaves."""
+    if noise is None:
+        sigma = noise_level(noisy)
+    else:
+        sigma = float(np.sqrt(np.mean(np.square(noise.sigma(noisy), dtype=np.float64))))
+    return sigma if sigma > np.finfo(np.float32).eps else 0.0
+
+
+def _require(module: str, package: str, method: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise UserError(f"{method} needs a package that isn't installed: pip install {package}")
+
+
 METHODS: dict[str, Method] = {
     "non-local-means": non_local_means,
     "total-variation": total_variation,
+    "wavelets": wavelets,
+    "bm3d": bm3d,
 }
 """Classical methods to compare with."""
 
 
+@dataclass(frozen=True)
+class Score:
+    """What a method made of a set of images; means over them.
+
+    Attributes:
+        method: its name, or "noisy" for the images as they came.
+        psnr, ssim: against the clean images, of results clipped and rounded to 8 bits.
+        scale_invariant_psnr: of results as they are, after a least-squares fit to the clean image.
+        harmed: the share of images whose PSNR is more than NO_WORSE dB below the noisy image's.
+        seconds: for an image.
+        seconds_per_megapixel: for the set.
+    """
+
+    method: str
+    psnr: float
+    ssim: float
+    scale_invariant_psnr: float
+    harmed: float
+    seconds: float
+    seconds_per_megapixel: float
+
+
 def evaluate_all(
-    images: TestSet, models: list[str], against: list[str], track: Track
-) -> list[dict[str, object]]:
-    """Mean PSNR, SSIM and seconds of each method: the noisy images, the models, the classical ones.
+    images: TestSet,
+    models: list[str],
+    against: list[str],
+    track: Track,
+    told: bool = False,
+    keep: Callable[[int, str, np.ndarray], None] | None = None,
+) -> list[Score]:
+    """How good each method is: the noisy images as they are, the models, the classical methods.
 
     Arguments:
         images: what to measure on.
         models: names or paths; none means the shipped model that suits each image.
         against: keys of METHODS.
         track: shows the progress.
+        told: tell every method the noise, where it is known, in place of having it estimated.
+        keep: called with each image's number, "noisy", "clean" or a method's name, and the picture.
 
     Raises:
         UserError: a model or method is unknown, or an image can't be used.
     """
-    methods: list[tuple[str, Method]] = [
-        (name, Denoiser.load(name).denoise_unit) for name in models
-    ] or [("shipped model", _shipped())]
+    methods = _methods(models, against)
+    noise = images.profile if told else None
+    scores: dict[str, list[_One]] = {name: [] for name in ("noisy", *methods)}
+    for index, (noisy, clean) in enumerate(track(images, "Evaluating", len(images))):
+        if keep:
+            keep(index, "clean", clean)
+        for name, method in {"noisy": _as_it_is, **methods}.items():
+            started = time.perf_counter()
+            result = method(noisy, noise)
+            seconds = time.perf_counter() - started
+            if keep:
+                keep(index, name, result)
+            scores[name].append(_One.of(result, clean, seconds, rounded=name != "noisy"))
+    return [_mean(name, values, scores["noisy"]) for name, values in scores.items()]
+
+
+def _methods(models: list[str], against: list[str]) -> dict[str, Method]:
+    methods: dict[str, Method] = {name: _by(Denoiser.load(name)) for name in models}
+    if not models:
+        methods["shipped model"] = _shipped()
     for name in against:
         if name not in METHODS:
             raise UserError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
-        methods.append((name, METHODS[name]))
-    unchanged: list[tuple[float, float, float]] = []
-    scores: list[list[tuple[float, float, float]]] = [[] for _ in methods]
-    for noisy, clean in track(images, "Evaluating", len(images)):
-        unchanged.append((psnr(noisy, clean), ssim(noisy, clean), 0.0))
-        for (_, method), values in zip(methods, scores, strict=True):
-            values.append(_score(method, noisy, clean))
-    rows = zip(("noisy", *(name for name, _ in methods)), (unchanged, *scores), strict=True)
-    return [_mean(name, values) for name, values in rows]
+        methods[name] = METHODS[name]
+    return methods
+
+
+def _by(denoiser: Denoiser) -> Method:
+    return lambda noisy, noise: denoiser.denoise_unit(noisy, noise=noise)
 
 
 def _shipped() -> Method:
     load = functools.cache(Denoiser.load)
-    return lambda noisy: load(default_model(noisy.transpose(1, 2, 0))).denoise_unit(noisy)
+
+    def run(noisy: np.ndarray, noise: NoiseProfile | None) -> np.ndarray:
+        return load(default_model(noisy.transpose(1, 2, 0))).denoise_unit(noisy, noise=noise)
+
+    return run
 
 
-def _score(method: Method, noisy: np.ndarray, clean: np.ndarray) -> tuple[float, float, float]:
-    started = time.perf_counter()
-    result = method(noisy)
-    seconds = time.perf_counter() - started
-    result = np.rint(np.clip(result, 0, 1) * 255) / 255
-    return psnr(result, clean), ssim(result, clean), seconds
+def _as_it_is(noisy: np.ndarray, noise: NoiseProfile | None) -> np.ndarray:
+    return noisy
 
 
-def _mean(name: str, values: list[tuple[float, float, float]]) -> dict[str, object]:
-    mean_psnr, mean_ssim, seconds = np.mean(values, axis=0).tolist()
-    return {"method": name, "psnr": mean_psnr, "ssim": mean_ssim, "seconds": seconds}
+class _One(NamedTuple):
+    """A method's figures for one image; see Score."""
+
+    psnr: float
+    ssim: float
+    scale_invariant_psnr: float
+    seconds: float
+    pixels: int
+
+    @classmethod
+    def of(cls, result: np.ndarray, clean: np.ndarray, seconds: float, rounded: bool) -> _One:
+        shown = np.rint(np.clip(result, 0, 1) * 255) / 255 if rounded else result
+        return cls(
+            psnr(shown, clean),
+            ssim(shown, clean),
+            scale_invariant_psnr(result, clean),
+            seconds,
+            clean[0].size,
+        )
+
+
+def _mean(name: str, values: list[_One], before: list[_One]) -> Score:
+    means = np.mean(values, axis=0)
+    harmed = [one.psnr < old.psnr - NO_WORSE for one, old in zip(values, before, strict=True)]
+    megapixels = sum(one.pixels for one in values) / 1e6
+    return Score(
+        method=name,
+        psnr=float(means[0]),
+        ssim=float(means[1]),
+        scale_invariant_psnr=float(means[2]),
+        harmed=float(np.mean(harmed)),
+        seconds=float(means[3]),
+        seconds_per_megapixel=sum(one.seconds for one in values) / megapixels,
+    )
 
 
 def _size(image: np.ndarray) -> str:

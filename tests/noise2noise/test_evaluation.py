@@ -1,6 +1,9 @@
 """Measuring: the numbers are those that anyone would compute from the same images."""
 
+import importlib.util
 import math
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from noise2noise.evaluation import (
     recorded,
 )
 from noise2noise.files import Image, from_unit, read_image, to_unit, write_image
+from noise2noise.noise import NoiseProfile
 from noise2noise.noise.corruptions import parse
 
 THREE = {"a.png": (40, 56, 3), "b.png": (33, 47, 3), "c.png": (40, 40, 1)}
@@ -31,7 +35,7 @@ def silently(items, description, total):
 
 def scores(images: TestSet, models: list[str], against: list[str] | None = None) -> dict:
     rows = evaluate_all(images, models, against or [], silently)
-    return {row["method"]: row for row in rows}
+    return {row.method: asdict(row) for row in rows}
 
 
 def quality(image: np.ndarray, clean: np.ndarray) -> tuple[float, float]:
@@ -119,20 +123,41 @@ def test_images_without_noise_are_infinitely_good(folder_of, make_model):
 # Classical methods.
 
 
-@pytest.mark.parametrize("name", METHODS)
+NEEDED = {"wavelets": "pywt", "bm3d": "bm3d"}
+HERE = [name for name in METHODS if name not in NEEDED or find_spec(NEEDED[name])]
+
+
+@pytest.mark.parametrize("name", HERE)
 @pytest.mark.parametrize("photograph", ["astronaut", "camera"])
 def test_classical_methods_take_noise_away(name, photograph):
     clean = to_unit(getattr(skimage.data, photograph)())[:, 100:228, 150:290]
     noisy = parse("gaussian:25").draw(clean, np.random.default_rng(0))
-    result = METHODS[name](noisy)
-    assert result.shape == clean.shape
-    assert quality(result, clean)[0] > quality(noisy, clean)[0] + 5
+    for told in (None, NoiseProfile.gaussian(25 / 255)):
+        result = METHODS[name](noisy, told)
+        assert result.shape == clean.shape
+        assert quality(result, clean)[0] > quality(noisy, clean)[0] + 5
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", HERE)
 def test_classical_methods_leave_a_flat_image_alone(name):
     flat = np.full((3, 16, 16), 0.5, np.float32)
-    np.testing.assert_array_equal(METHODS[name](flat), flat)
+    np.testing.assert_array_equal(METHODS[name](flat, None), flat)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_methods_that_are_not_installed_say_how_to(name, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
+    with pytest.raises(UserError, match=f"{name} needs a package .* pip install"):
+        METHODS[name](np.zeros((1, 16, 16), np.float32), None)
+
+
+def test_being_told_the_noise_helps_where_it_depends_on_the_brightness():
+    clean = to_unit(skimage.data.camera())[:, 100:228, 150:290]
+    rng = np.random.default_rng(0)
+    noisy = (clean + np.sqrt(0.02 * clean) * rng.standard_normal(clean.shape)).astype(np.float32)
+    told = NoiseProfile(shot=(0.02,), read=(0.0,))
+    better = METHODS["non-local-means"](noisy, told)
+    assert quality(better, clean)[0] > quality(METHODS["non-local-means"](noisy, None), clean)[0]
 
 
 @pytest.mark.parametrize("sigma", [5, 25, 50])
@@ -151,9 +176,9 @@ def test_areas_without_any_noise_do_not_hide_the_noise_elsewhere():
 def test_several_models_and_methods_are_measured_side_by_side(folder_of, make_model):
     images = corrupted(folder_of("clean", {"a.png": (30, 30, 3)}), "gaussian:25", 0)
     one, two = str(make_model("noisy.safetensors")), str(make_model("two.safetensors", width=4))
-    rows = evaluate_all(images, [one, two], list(METHODS), silently)
-    assert [row["method"] for row in rows] == ["noisy", one, two, *METHODS]
-    assert len({row["psnr"] for row in rows}) == len(rows)
+    rows = evaluate_all(images, [one, two], HERE, silently)
+    assert [row.method for row in rows] == ["noisy", one, two, *HERE]
+    assert len({row.psnr for row in rows}) == len(rows)
 
 
 # What is refused.
@@ -207,3 +232,37 @@ def test_floats_are_compared_as_they_are(folder_of, tmp_path):
     write_image(tmp_path / "noisy" / "a.tif", Image(from_unit(noisy, np.float32)))
     ((read, _),) = recorded(clean, tmp_path / "noisy")
     np.testing.assert_array_equal(read, noisy)
+
+
+# What a table says beside PSNR and SSIM.
+
+
+def test_harmed_is_the_share_of_images_that_came_out_worse(folder_of, make_model, monkeypatch):
+    images = corrupted(folder_of("clean", THREE), "gaussian:1", seed=0)
+    monkeypatch.setitem(METHODS, "bad", lambda noisy, noise: noisy + 0.2)
+    monkeypatch.setitem(METHODS, "same", lambda noisy, noise: noisy)
+    rows = scores(images, [str(make_model())], ["bad", "same"])
+    assert (rows["bad"]["harmed"], rows["same"]["harmed"], rows["noisy"]["harmed"]) == (1, 0, 0)
+
+
+def test_the_scale_invariant_psnr_forgives_another_brightness(folder_of, make_model, monkeypatch):
+    images = corrupted(folder_of("clean", THREE), "gaussian:5", seed=0)
+    monkeypatch.setitem(METHODS, "darker", lambda noisy, noise: 0.5 * noisy)
+    rows = scores(images, [str(make_model())], ["darker"])
+    assert rows["darker"]["psnr"] < rows["noisy"]["psnr"] - 5
+    expected = rows["noisy"]["scale_invariant_psnr"]
+    assert rows["darker"]["scale_invariant_psnr"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_noisy_and_clean_files_may_lie_in_one_folder(folder_of, make_model):
+    names = {"a_real.png": (20, 24, 3), "a_mean.png": (20, 24, 3)}
+    folder = folder_of("both", names)
+    pairs = list(recorded(folder, folder, "_mean", "_real"))
+    assert len(pairs) == 1
+    np.testing.assert_array_equal(pairs[0][0], to_unit(read_image(folder / "a_real.png")))
+    np.testing.assert_array_equal(pairs[0][1], to_unit(read_image(folder / "a_mean.png")))
+    (folder / "a_mean.png").rename(folder / "b_mean.png")
+    with pytest.raises(UserError, match="a has no partner: 2 of the names"):
+        recorded(folder, folder, "_mean", "_real")
+    with pytest.raises(UserError, match=r"no image in .* has a name that ends in '_clean'"):
+        recorded(folder, folder, "_clean", "_real")

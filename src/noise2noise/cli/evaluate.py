@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -53,21 +54,22 @@ def evaluate(
     rounded to 8 bits before they are compared; added noise is not clipped.
     """
     images = _images(clean, corruption, noisy, seed)
-    rows = evaluate_all(images, model or [], against or [], track)
+    scores = evaluate_all(images, model or [], against or [], track)
     if as_json:
-        for row in rows:
-            if row["psnr"] == math.inf:  # no difference at all; JSON has no infinity
-                row["psnr"] = None
-        print_json(rows)
+        print_json([_finite(asdict(score)) for score in scores])
         return
     table = Table("method", "PSNR dB", "SSIM", "s / image", box=None)
-    for row in rows:
-        table.add_row(
-            str(row["method"]), f"{row['psnr']:.2f}", f"{row['ssim']:.4f}", f"{row['seconds']:.2f}"
-        )
+    for score in scores:
+        cells = (f"{score.psnr:.2f}", f"{score.ssim:.4f}", f"{score.seconds:.2f}")
+        table.add_row(score.method, *cells)
     results.print(table)
     count = f"{len(images)} image{'' if len(images) == 1 else 's'}"
     print(f"{count}, {images.describe()}")
+
+
+def _finite(row: dict[str, object]) -> dict[str, object]:
+    """No difference at all has an infinite PSNR, which JSON can't write."""
+    return {name: None if value == math.inf else value for name, value in row.items()}
 
 
 def _images(clean: Path, corruption: str | None, noisy: Path | None, seed: int) -> TestSet:
