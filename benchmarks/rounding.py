@@ -23,7 +23,8 @@ from torch import Tensor
 
 import chainrule
 from chainrule import ops
-from chainrule.ops.geometry import Block, window
+from chainrule.geometry import window
+from chainrule.ops import Block
 
 SEEDS = range(10)
 

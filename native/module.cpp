@@ -1,5 +1,5 @@
 // The Python module `chainrule._native`: reads addresses, sizes and strides, makes the plan, calls the kernels.
-// Its one caller is chainrule/ops/native.py, which owns the tensors; shapes have been checked above it, in chainrule.ops.
+// Its one caller is chainrule/backends/native.py, which owns the tensors; shapes have been checked above it, in chainrule.ops.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
@@ -204,7 +204,7 @@ NB_MODULE(_native, m) {
             PyErr_SetString(PyExc_MemoryError, error.what());
         }
     });
-    m.doc() = "Compiled kernels of chainrule; see chainrule.ops.native.";
+    m.doc() = "Compiled kernels of chainrule; see chainrule.backends.native.";
     m.def("activate", [](long x, long y, long count, int kind, float slope, int threads) {
         active->activate(address(x), address(y), count, {static_cast<Nonlinearity>(kind), slope}, threads);
     });

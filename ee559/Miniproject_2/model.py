@@ -19,7 +19,7 @@ import torch
 
 import chainrule
 from chainrule import use_backend
-from chainrule.ops.geometry import IntOrPair, Padding
+from chainrule.geometry import IntOrPair, Padding
 from chainrule.optimizers import Parameters
 
 try:

@@ -3,6 +3,7 @@
 Start with `chainrule.module` (the engine), then any file of `chainrule.layers`.
 """
 
+from chainrule.backends import backend, empty_cache, use_backend, winograd
 from chainrule.containers import Residual, Sequential, SkipConcat
 from chainrule.fusion import FusedConvolution, fuse
 from chainrule.gradcheck import GradientError, gradcheck, gradcheck_direction
@@ -23,7 +24,6 @@ from chainrule.layers import (
 )
 from chainrule.losses import L1, MSE, LogMSE, MSELoss
 from chainrule.module import Module, StateDictError, Tape, TapeError, accumulate, parameter
-from chainrule.ops.backends import backend, use_backend, winograd
 from chainrule.optimizers import SGD, Adam, AdamW, clip_gradients
 from chainrule.schedules import constant, cosine, linear_ramp_down, step_decay, warmup
 from chainrule.serialization import load, save
@@ -64,6 +64,7 @@ __all__ = [
     "clip_gradients",
     "constant",
     "cosine",
+    "empty_cache",
     "fuse",
     "gradcheck",
     "gradcheck_direction",

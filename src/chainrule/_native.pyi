@@ -1,7 +1,7 @@
 """The compiled kernels of native/.
 
 Addresses, images (address, N, C, H, W, four strides) and settings are what native/module.cpp reads;
-the one caller is chainrule/ops/native.py.
+the one caller is chainrule/backends/native.py.
 """
 
 from typing import Any

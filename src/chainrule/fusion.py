@@ -3,10 +3,10 @@
     [NearestUpsampling] + Conv2d + [ReLU, LeakyReLU or Sigmoid]
     ConvTranspose2d + [ReLU, LeakyReLU or Sigmoid]
 
-becomes a single step; so does a convolution alone, whose geometry is then worked out once. The bias
-and the activation are applied where the convolution stores its result; the activation's gradient
-where the convolution's gradients read theirs; and the enlarged image is never made
-(docs/kernels.md#upsampling). Same parameters, same names, same numbers within rounding.
+becomes a single step. The bias and the activation are applied where the convolution stores its
+result; the activation's gradient where the convolution's gradients read theirs; and the enlarged
+image is never made (docs/kernels.md#upsampling). Same parameters, same names, same numbers within
+rounding.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from typing import Any
 from torch import Size, Tensor
 
 from chainrule import ops
+from chainrule.backends.block import ACTIVATIONS, Block, Epilogue
 from chainrule.containers import Sequential, steps_of
-from chainrule.layers.activation import LeakyReLU, ReLU, Sigmoid
-from chainrule.layers.convolution import Conv2d, ConvTranspose2d
+from chainrule.layers import activation as activations
+from chainrule.layers.activation import Activation
+from chainrule.layers.convolution import Conv2d, Convolution, ConvTranspose2d
 from chainrule.layers.resampling import NearestUpsampling
 from chainrule.module import Module, Tape
-from chainrule.ops.geometry import Block, image_size
+
+# Those that the kernels apply where they store a result.
+_ACTIVATIONS = {getattr(activations, one.layer) for one in ACTIVATIONS.values() if one.kernel}
 
 
 class FusedConvolution(Module):
@@ -39,9 +43,9 @@ class FusedConvolution(Module):
 
     def __init__(
         self,
-        layer: Conv2d | ConvTranspose2d,
+        layer: Convolution,
         upsampling: NearestUpsampling | None = None,
-        activation: ReLU | LeakyReLU | Sigmoid | None = None,
+        activation: Activation | None = None,
     ) -> None:
         self.layer, self.upsampling, self.activation = layer, upsampling, activation
         self._block = _block(layer, upsampling, activation)
@@ -53,15 +57,7 @@ class FusedConvolution(Module):
 
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         x, y = tape.take(self.layer)
-        y = gy if y is None else y  # which is not read then
-        weight, bias = self.layer.weight, self.layer.bias
-        gweight, gbias = ops.block_parameter_grads(x, gy, y, self._block)
-        tape.add(weight, gweight)
-        if bias is not None:
-            tape.add(bias, gbias)
-        if not tape.wants_gradient(x):
-            return None
-        return ops.block_input_grad(gy, y, weight, image_size(x), self._block)
+        return self.layer.gradients(x, gy, gy if y is None else y, self._block, tape)
 
     def merged(self) -> list[Module]:
         """The layers that this step computes, in their order."""
@@ -121,23 +117,21 @@ def _next_step(modules: list[Module]) -> tuple[int, Module]:
     layer = modules[at] if at < len(modules) else None
     if type(layer) is not Conv2d and (upsampling or type(layer) is not ConvTranspose2d):
         return 1, modules[0]
-    assert isinstance(layer, Conv2d | ConvTranspose2d)
+    assert isinstance(layer, Convolution)
     if upsampling and (layer.stride, layer.dilation, layer.groups) != ((1, 1), (1, 1), 1):
         return 1, modules[0]
     after = modules[at + 1] if at + 1 < len(modules) else None
-    activation = after if type(after) in (ReLU, LeakyReLU, Sigmoid) else None
-    step = FusedConvolution(layer, upsampling, activation)  # type: ignore[arg-type]
+    activation = after if isinstance(after, Activation) and type(after) in _ACTIVATIONS else None
+    if upsampling is None and activation is None:
+        return 1, layer
+    step = FusedConvolution(layer, upsampling, activation)
     return len(step.merged()), step
 
 
 def _block(
-    layer: Conv2d | ConvTranspose2d,
-    upsampling: NearestUpsampling | None,
-    activation: ReLU | LeakyReLU | Sigmoid | None,
+    layer: Convolution, upsampling: NearestUpsampling | None, activation: Activation | None
 ) -> Block:
-    names = {ReLU: "relu", LeakyReLU: "leaky_relu", Sigmoid: "sigmoid"}
-    return layer.block()._replace(
+    return layer.block._replace(
         scale=(1, 1) if upsampling is None else upsampling.scale_factor,
-        activation="" if activation is None else names[type(activation)],
-        slope=activation.negative_slope if isinstance(activation, LeakyReLU) else 0.0,
+        epilogue=Epilogue() if activation is None else activation.epilogue,
     )

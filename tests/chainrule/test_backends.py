@@ -4,15 +4,16 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 import chainrule
 from chainrule import MSE, SGD, Conv2d, ReLU, Sequential, ops, use_backend
-from chainrule.ops import reference
-from chainrule.ops.backends import Backend, on
+from chainrule.backends import on, reference, register, table
 
 compiled = pytest.mark.skipif(
     importlib.util.find_spec("chainrule._native") is None
@@ -20,22 +21,26 @@ compiled = pytest.mark.skipif(
     reason="the kernels are not compiled, or kept out",
 )
 
-ABSENT = """
+WITHOUT_KERNELS = """
 import sys
 
-class Absent:
+class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == "chainrule._native":
-            raise ModuleNotFoundError("No module named 'chainrule._native'", name=name)
+            raise {error}
 
-sys.meta_path.insert(0, Absent())
+sys.meta_path.insert(0, Finder())
 """
+ABSENT = "ModuleNotFoundError(\"No module named 'chainrule._native'\", name=name)"
+BROKEN = "ImportError('libstdc++.so.6: version GLIBCXX_3.4.32 not found', name=name)"
 
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    before, tiles = chainrule.backend(), chainrule.winograd()
+    before, tiles, known = chainrule.backend(), chainrule.winograd(), dict(table._backends)
     yield
+    table._backends.clear()
+    table._backends.update(known)
     chainrule.backend(before)
     chainrule.winograd(tiles)
 
@@ -59,7 +64,7 @@ def run(script: str, **environment: str) -> tuple[str, str]:
 def test_the_backend_is_told_and_set():
     assert chainrule.backend("reference") == "reference"
     assert chainrule.backend() == "reference"
-    assert on(torch.zeros(1)) is reference
+    assert on(torch.zeros(1)).add is reference.add
 
 
 @pytest.mark.parametrize("ask", [chainrule.backend, lambda name: use_backend(name).__enter__()])
@@ -84,22 +89,107 @@ def test_a_backend_for_a_while():
     assert chainrule.backend() == "native"
 
 
+class Counting:
+    """A backend of two ops that counts how often it was asked, and leaves the rest to others."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def activation(self, x: torch.Tensor, epilogue: ops.Epilogue) -> torch.Tensor:
+        self.calls.append("activation")
+        return reference.activation(x, epilogue)
+
+    def activation_grad(
+        self, gy: torch.Tensor, y: torch.Tensor, epilogue: ops.Epilogue
+    ) -> torch.Tensor:
+        self.calls.append("activation_grad")
+        return reference.activation_grad(gy, y, epilogue)
+
+
+def test_a_backend_of_two_ops_takes_them_over_in_one_thread():
+    toy, model, x = Counting(), Sequential(Conv2d(3, 4, 3), ReLU()), torch.randn(1, 3, 8, 8)
+    before, expected = chainrule.backend(), model.infer(x)
+
+    def elsewhere() -> tuple[str, torch.Tensor]:
+        return chainrule.backend(), model.infer(x)
+
+    with use_backend(toy), ThreadPoolExecutor(1) as other:
+        assert chainrule.backend() == "Counting"
+        y = model.forward(x)
+        model.backward(y)
+        name, theirs = other.submit(elsewhere).result()
+    assert toy.calls == ["activation", "activation_grad"]
+    assert name == before
+    assert torch.equal(theirs, expected)
+    assert torch.allclose(y, expected, atol=1e-5)
+    model.infer(x)
+    assert len(toy.calls) == 2
+
+
+def test_threads_that_overlap_leave_the_backend_as_it_was():
+    """The first to come is not the last to go."""
+    before = chainrule.backend()
+    came, left = threading.Event(), threading.Event()
+    seen = []
+
+    def first() -> None:
+        with use_backend("reference"):
+            came.wait(10)
+        left.set()
+
+    def second() -> None:
+        with use_backend(Counting()):
+            came.set()
+            left.wait(10)
+            seen.append(chainrule.backend())
+
+    threads = [threading.Thread(target=each) for each in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == ["Counting"]
+    assert chainrule.backend() == before
+
+
+def test_a_registered_backend_serves_its_device_and_dtype_and_has_a_name():
+    toy, before = Counting(), chainrule.backend()
+    register("toy", toy, serves=[("cpu", torch.float64)])
+    ops.relu(torch.zeros(3))
+    assert toy.calls == []
+    ops.relu(torch.zeros(3, dtype=torch.float64))
+    assert toy.calls == ["activation"]
+    assert chainrule.backend() == before
+    chainrule.backend(before)  # what was registered stays registered, but for "reference"
+    assert on(torch.zeros(1, dtype=torch.float64)).name == (
+        "reference" if before == "reference" else "toy"
+    )
+    with use_backend("reference"):
+        ops.relu(torch.zeros(3, dtype=torch.float64))
+    assert len(toy.calls) == 1
+    register("everything", toy)
+    with use_backend("everything"):
+        assert chainrule.backend() == "everything"
+    with pytest.raises(ValueError, match="take another name"):
+        register("reference", toy)
+
+
 @compiled
 def test_only_float32_on_the_cpu_is_native():
     chainrule.backend("native")
-    assert on(torch.zeros(1)).__name__ == "chainrule.ops.native"
+    assert on(torch.zeros(1)).name == "native"
     for dtype in (torch.float64, torch.float16, torch.bfloat16):
-        assert on(torch.zeros(1, dtype=dtype)) is reference
+        assert on(torch.zeros(1, dtype=dtype)).name == "reference"
         x = torch.ones(1, 2, 3, 3, dtype=dtype)
         y = ops.conv2d(x, torch.ones(1, 2, 2, 2, dtype=dtype))
         assert y.dtype is dtype
         assert y.tolist() == [[[[8, 8], [8, 8]]]]
-    assert on(torch.zeros(1, device="meta")) is reference
+    assert on(torch.zeros(1, device="meta")).name == "reference"
 
 
 @compiled
 def test_both_train_alike():
-    def losses(name: Backend) -> list[float]:
+    def losses(name: str) -> list[float]:
         torch.manual_seed(0)
         model = Sequential(Conv2d(3, 16, 3, padding="same"), ReLU(), Conv2d(16, 3, 3, padding=1))
         x, optimizer, loss = torch.rand(4, 3, 12, 12), SGD(model.param(), lr=0.1), MSE()
@@ -161,7 +251,7 @@ def test_winograd_is_switched_off():
 @pytest.fixture
 def at_first(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """As if nothing had been computed yet."""
-    monkeypatch.setattr("chainrule.ops.backends._selected", None)
+    monkeypatch.setattr("chainrule.backends.table._standard", None)
     return monkeypatch
 
 
@@ -189,14 +279,14 @@ def test_kept_out_by_the_environment_the_kernels_are_not_even_loaded():
 import sys, torch, chainrule
 chainrule.Conv2d(1, 1, 1)(torch.zeros(1, 1, 2, 2))
 print(chainrule.backend(), chainrule.winograd())
-print("chainrule._native" in sys.modules, "chainrule.ops.native" in sys.modules)
+print("chainrule._native" in sys.modules, "chainrule.backends.native" in sys.modules)
 """
     expected = ("reference False\nFalse False\n", "")
     assert run(script, CHAINRULE_BACKEND="reference", CHAINRULE_WINOGRAD="0") == expected
 
 
 def test_without_the_kernels_everything_works_and_says_so_once():
-    script = f"""{ABSENT}
+    script = f"""{WITHOUT_KERNELS.format(error=ABSENT)}
 import sys, torch, chainrule
 from chainrule import Conv2d, MSE, ReLU, SGD, Sequential
 
@@ -218,8 +308,20 @@ print(chainrule.backend())
     printed, said = run(script)
     first, line = said.splitlines()
     assert first == "imported"  # importing alone says nothing
-    assert line.startswith(
-        "chainrule runs without its compiled kernels, several times slower: no C++ compiler was "
-        "found when it was installed (install one, then install chainrule again; "
+    assert line == (
+        "chainrule runs without its compiled kernels, several times slower: they were not built "
+        "when it was installed (install a C++ compiler, then install chainrule again)"
     )
     assert printed.splitlines() == ["reference", line, "reference"]
+
+
+def test_kernels_that_are_there_but_cannot_be_loaded_say_why():
+    script = f"""{WITHOUT_KERNELS.format(error=BROKEN)}
+import torch, chainrule
+chainrule.Conv2d(1, 1, 1)(torch.zeros(1, 1, 2, 2))
+"""
+    assert run(script)[1].splitlines() == [
+        "chainrule runs without its compiled kernels, several times slower: they are there but "
+        "can't be loaded (libstdc++.so.6: version GLIBCXX_3.4.32 not found); "
+        "install chainrule again"
+    ]

@@ -20,7 +20,8 @@ from torch import Tensor
 
 import chainrule
 from chainrule import ops
-from chainrule.ops.geometry import Block, Padding, Pair, window
+from chainrule.geometry import Padding, Pair, window
+from chainrule.ops import Block, Epilogue
 
 if os.environ.get("CHAINRULE_BACKEND") == "reference":
     pytest.skip("CHAINRULE_BACKEND keeps the kernels out", allow_module_level=True)
@@ -247,7 +248,7 @@ def blocks(draw: st.DrawFn) -> tuple[Block, Convolution]:
     if transposed:
         made = sliding.transposed_size(case.outcome, (0, 0))
         added = (case.size[0] - made[0], case.size[1] - made[1])
-    layers = Block(sliding, case.groups, transposed, added, scale, activation, 0.25)
+    layers = Block(sliding, case.groups, transposed, added, scale, Epilogue(activation, 0.25))
     return layers, case
 
 
@@ -263,7 +264,7 @@ def test_blocks_and_their_gradients(case, layout, arranged):
     w = quarters(inner.outputs, inner.channels // inner.groups, *inner.kernel)
     gy = laid_out(arranged, quarters(inner.images, outputs, *outcome), layout[1])
     y = quarters(inner.images, outputs, *outcome)
-    y = laid_out(arranged, (y + 1) / 2 if layers.activation == "sigmoid" else y, layout[2])
+    y = laid_out(arranged, (y + 1) / 2 if layers.epilogue.activation == "sigmoid" else y, layout[2])
     agree(lambda x, w, b: ops.block(x, w, b, layers), x, w, quarters(outputs))
     agree(lambda gy, y, w: ops.block_input_grad(gy, y, w, size, layers), gy, y, w)
     agree(lambda x, gy, y: ops.block_parameter_grads(x, gy, y, layers), x, gy, y)
@@ -308,7 +309,7 @@ def large_block(case: tuple[Any, ...], make: Callable[..., Tensor]) -> tuple[Any
     torch.manual_seed(0)
     scale = scale if isinstance(scale, tuple) else (scale, scale)
     sliding = window(kernel, stride, padding, 1)
-    layers = Block(sliding, 1, transposed, (0, 0), scale, "leaky_relu", 0.25)
+    layers = Block(sliding, 1, transposed, (0, 0), scale, Epilogue("leaky_relu", 0.25))
     x = make(images, inputs, *size)
     w = make(*((inputs, outputs) if transposed else (outputs, inputs)), *kernel)
     gy, y = (make(images, outputs, *layers.output_size(size)) for _ in range(2))
@@ -773,7 +774,7 @@ def test_results_repeat_bit_for_bit_and_hardly_depend_on_the_number_of_threads(c
 def test_several_python_threads_at_once():
     """The one that finds the pool taken works alone; nobody waits, nobody mixes results up."""
     torch.set_num_threads(2)
-    layers = Block(window(3, 1, 1, 1), activation="relu")
+    layers = Block(window(3, 1, 1, 1), epilogue=Epilogue("relu"))
     inputs = [quarters(1, 16, 20 + size, 31) for size in range(12)]
     w = quarters(16, 16, 3, 3)
 

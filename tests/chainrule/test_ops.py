@@ -24,9 +24,9 @@ from chainrule import (
     ReLU,
     Sigmoid,
     Tanh,
+    geometry,
     ops,
 )
-from chainrule.ops import geometry
 
 X = torch.zeros(16, 3, 32, 32)
 

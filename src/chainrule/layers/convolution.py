@@ -2,18 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Size, Tensor
 
 from chainrule import ops
+from chainrule.geometry import IntOrPair, Padding, Pair, image_size, pair, window
 from chainrule.initializers import initialize
 from chainrule.module import Module, Tape, parameter
-from chainrule.ops.geometry import Block, IntOrPair, Padding, image_size, pair, window
 
 
-class Conv2d(Module):
+class Convolution(Module):
+    """What `Conv2d` and `ConvTranspose2d` share: y = block(x, weight, bias).
+
+    Attributes:
+        weight, bias: learned; the bias may be None.
+        block: all that is said about the convolution but for these two.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    block: ops.Block
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        y = ops.block(x, self.weight, self.bias, self.block)
+        tape.push(self, x)
+        return y
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
+        (x,) = tape.take(self)
+        return self.gradients(x, gy, gy, self.block, tape)
+
+    def gradients(
+        self, x: Tensor, gy: Tensor, y: Tensor, block: ops.Block, tape: Tape
+    ) -> Tensor | None:
+        """Add up the parameters' gradients of y = block(x, weight, bias); returns dL/dx if wanted.
+
+        Without an activation y is not read; give gy instead.
+        """
+        gweight, gbias = ops.block_parameter_grads(x, gy, y, block)
+        tape.add(self.weight, gweight)
+        if self.bias is not None:
+            tape.add(self.bias, gbias)
+        if not tape.wants_gradient(x):
+            return None
+        return ops.block_input_grad(gy, y, self.weight, image_size(x), block)
+
+    @property
+    def stride(self) -> Pair:
+        return self.block.window.stride
+
+    @property
+    def dilation(self) -> Pair:
+        return self.block.window.dilation
+
+    @property
+    def groups(self) -> int:
+        return self.block.groups
+
+    def multiply_adds(self, x_shape: Size, y_shape: Size) -> int:
+        """Each value of x (of y, if it isn't transposed) meets a filter once."""
+        return (x_shape if self.block.transposed else y_shape).numel() * self.weight[0].numel()
+
+    def arguments(self) -> str:
+        first, second = self.weight.shape[0], self.weight.shape[1] * self.groups
+        channels = (first, second) if self.block.transposed else (second, first)
+        shown = [f"{channels[0]}, {channels[1]}, kernel_size={image_size(self.weight)}"]
+        defaults = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+        shown += [
+            f"{name}={getattr(self, name)!r}"
+            for name, default in defaults.items()
+            if getattr(self, name) != default
+        ]
+        return ", ".join(shown if self.bias is not None else [*shown, "bias=False"])
+
+
+class Conv2d(Convolution):
     """2D convolution (cross-correlation, as everywhere in deep learning).
 
     y[n,o,i,j] = bias[o] + sum_{c,u,v} weight[o,c,u,v] x[n,c, i*stride + u*dilation - padding, ...]
@@ -65,46 +128,11 @@ class Conv2d(Module):
         weight = torch.empty(out_channels, in_channels // groups, *sliding.kernel)
         self.weight = parameter(initialize(weight, weight_init))
         self.bias = parameter(self.weight.new_zeros(out_channels)) if bias else None
-        self.stride, self.dilation, self.groups = sliding.stride, sliding.dilation, groups
         self.padding: Padding = padding if isinstance(padding, str) else sliding.padding
-
-    def run(self, x: Tensor, tape: Tape) -> Tensor:
-        y = ops.conv2d(x, self.weight, self.bias, **self._options())
-        tape.push(self, x)
-        return y
-
-    def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
-        (x,) = tape.take(self)
-        gweight, gbias = ops.block_parameter_grads(x, gy, gy, self.block())
-        tape.add(self.weight, gweight)
-        if self.bias is not None:
-            tape.add(self.bias, gbias)
-        if not tape.wants_gradient(x):
-            return None
-        return ops.conv2d_input_grad(gy, self.weight, image_size(x), **self._options())
-
-    def block(self) -> Block:
-        """The layer without its parameters, for the ops that compute several things at once."""
-        sliding = window(image_size(self.weight), self.stride, self.padding, self.dilation)
-        return Block(sliding, self.groups)
-
-    def multiply_adds(self, x_shape: Size, y_shape: Size) -> int:
-        return y_shape.numel() * self.weight[0].numel()
-
-    def arguments(self) -> str:
-        outputs, inputs = self.weight.shape[0], self.weight.shape[1] * self.groups
-        return _arguments(self, inputs, outputs)
-
-    def _options(self) -> dict[str, Any]:
-        return {
-            "stride": self.stride,
-            "padding": self.padding,
-            "dilation": self.dilation,
-            "groups": self.groups,
-        }
+        self.block = ops.Block(sliding, groups)
 
 
-class ConvTranspose2d(Module):
+class ConvTranspose2d(Convolution):
     """Transposed 2D convolution: the input gradient of a convolution, used forward to enlarge.
 
     Every input pixel adds its value times the kernel to the output, at steps of `stride`. Also
@@ -161,46 +189,17 @@ class ConvTranspose2d(Module):
         weight = torch.empty(in_channels, out_channels // groups, *sliding.kernel)
         self.weight = parameter(initialize(weight, weight_init))
         self.bias = parameter(self.weight.new_zeros(out_channels)) if bias else None
-        self.stride, self.dilation, self.groups = sliding.stride, sliding.dilation, groups
+        added = pair("output_padding", output_padding, 0)
+        self.block = ops.Block(sliding, groups, transposed=True, output_padding=added)
         self.padding = sliding.padding
-        self.output_padding = pair("output_padding", output_padding, 0)
 
-    def run(self, x: Tensor, tape: Tape) -> Tensor:
-        y = ops.conv_transpose2d(x, self.weight, self.bias, **self._options())
-        tape.push(self, x)
-        return y
-
-    def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
-        (x,) = tape.take(self)
-        gweight, gbias = ops.block_parameter_grads(x, gy, gy, self.block())
-        tape.add(self.weight, gweight)
-        if self.bias is not None:
-            tape.add(self.bias, gbias)
-        if not tape.wants_gradient(x):
-            return None
-        return ops.conv_transpose2d_input_grad(gy, self.weight, image_size(x), **self._options())
-
-    def block(self) -> Block:
-        """See `Conv2d.block`."""
-        sliding = window(image_size(self.weight), self.stride, self.padding, self.dilation)
-        return Block(sliding, self.groups, True, self.output_padding)
-
-    def multiply_adds(self, x_shape: Size, y_shape: Size) -> int:
-        return x_shape.numel() * self.weight[0].numel()
+    @property
+    def output_padding(self) -> Pair:
+        return self.block.output_padding
 
     def arguments(self) -> str:
-        inputs, outputs = self.weight.shape[0], self.weight.shape[1] * self.groups
         extra = f", output_padding={self.output_padding}" if any(self.output_padding) else ""
-        return _arguments(self, inputs, outputs) + extra
-
-    def _options(self) -> dict[str, Any]:
-        return {
-            "stride": self.stride,
-            "padding": self.padding,
-            "output_padding": self.output_padding,
-            "groups": self.groups,
-            "dilation": self.dilation,
-        }
+        return super().arguments() + extra
 
 
 TransposeConv2d = ConvTranspose2d
@@ -220,14 +219,3 @@ def _check_channels(name: str, in_channels: int, out_channels: int, groups: int)
             f"{name}: groups={groups} must divide in_channels={in_channels} "
             f"and out_channels={out_channels}"
         )
-
-
-def _arguments(layer: Conv2d | ConvTranspose2d, inputs: int, outputs: int) -> str:
-    parts = [f"{inputs}, {outputs}, kernel_size={image_size(layer.weight)}"]
-    defaults = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
-    parts += [
-        f"{name}={getattr(layer, name)!r}"
-        for name, default in defaults.items()
-        if getattr(layer, name) != default
-    ]
-    return ", ".join(parts if layer.bias is not None else [*parts, "bias=False"])

@@ -6,8 +6,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from chainrule import ops
+from chainrule.geometry import IntOrPair, image_size, pair, window
 from chainrule.module import Module, Tape
-from chainrule.ops.geometry import IntOrPair, image_size, pair, window
 
 
 class NearestUpsampling(Module):

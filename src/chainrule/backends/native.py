@@ -2,9 +2,10 @@
 
 The kernels get addresses: a tensor must have a name here until they have returned.
 
-The functions are those of the reference, with the same arguments. Results are in PyTorch's
-channels_last layout, (N, C, H, W) in shape and (N, H, W, C) in memory; inputs may have any strides.
-What has no kernel of its own runs the reference. How the kernels work: docs/kernels.md.
+The functions are those of the reference, with the same arguments; what has no kernel of its own is
+missing here, or hands over to the reference. Results are in PyTorch's channels_last layout, (N, C,
+H, W) in shape and (N, H, W, C) in memory; inputs may have any strides. How the kernels work:
+docs/kernels.md.
 """
 
 from __future__ import annotations
@@ -12,93 +13,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from chainrule import _native as kernels
-from chainrule.ops import reference
-from chainrule.ops.backends import winograd
-from chainrule.ops.geometry import Block, Pair, Window, image_size
-from chainrule.ops.reference import (
-    absolute_error,
-    absolute_error_grad,
-    affine,
-    affine_grad,
-    channel_statistics,
-    normalize,
-    normalize_fixed_grad,
-    normalize_grad,
-    tanh,
-    tanh_grad,
-)
+import chainrule._native as kernels
+from chainrule.backends import reference
+from chainrule.backends.block import ACTIVATIONS, Block, Epilogue
+from chainrule.backends.settings import threads, winograd
+from chainrule.geometry import Pair, Window, image_size
 
-__all__ = [
-    "absolute_error",
-    "absolute_error_grad",
-    "accumulate",
-    "adam_step",
-    "add",
-    "affine",
-    "affine_grad",
-    "avg_pool2d",
-    "avg_pool2d_grad",
-    "block",
-    "block_input_grad",
-    "block_parameter_grads",
-    "channel_statistics",
-    "concatenate",
-    "conv2d",
-    "conv2d_input_grad",
-    "conv2d_weight_grad",
-    "conv_transpose2d",
-    "leaky_relu",
-    "leaky_relu_grad",
-    "max_pool2d",
-    "max_pool2d_grad",
-    "normalize",
-    "normalize_fixed_grad",
-    "normalize_grad",
-    "relu",
-    "relu_grad",
-    "sgd_step",
-    "sigmoid",
-    "sigmoid_grad",
-    "squared_error",
-    "squared_error_grad",
-    "tanh",
-    "tanh_grad",
-    "upsample_nearest2d",
-    "upsample_nearest2d_grad",
-    "zero",
-]
-
-_ACTIVATIONS = {"": 0, "relu": 1, "leaky_relu": 2, "sigmoid": 3}
-
+SERVES = (("cpu", torch.float32),)
 
 # -- convolution ----------------------------------------------------------------------------------
 
 
-def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window, groups: int) -> Tensor:
-    return block(x, weight, bias, window.output_size(image_size(x)), Block(window, groups))
-
-
-def conv2d_input_grad(
-    gy: Tensor, weight: Tensor, input_size: Pair, window: Window, groups: int
-) -> Tensor:
-    return block_input_grad(gy, gy, weight, input_size, Block(window, groups))
-
-
-def conv2d_weight_grad(x: Tensor, gy: Tensor, window: Window, groups: int) -> Tensor:
-    return block_parameter_grads(x, gy, gy, Block(window, groups))[0]
-
-
-def conv_transpose2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None, size: Pair, window: Window, groups: int
-) -> Tensor:
-    return block(x, weight, bias, size, Block(window, groups, transposed=True))
-
-
-# -- a convolution with what stands before and after it -------------------------------------------
-
-
 def block(x: Tensor, weight: Tensor, bias: Tensor | None, size: Pair, layers: Block) -> Tensor:
+    kind = _kernel(layers.epilogue)
+    if kind is None:
+        return reference.block(x, weight, bias, size, layers)
     channels = weight.shape[1] * layers.groups if layers.transposed else weight.shape[0]
     y = _empty(x.shape[0], channels, size)
     bias = None if bias is None else bias.contiguous()
@@ -107,13 +36,13 @@ def block(x: Tensor, weight: Tensor, bias: Tensor | None, size: Pair, layers: Bl
         _image(weight),
         layers.groups,
         0 if bias is None else bias.data_ptr(),
-        _ACTIVATIONS[layers.activation],
-        layers.slope,
+        kind,
+        layers.epilogue.slope,
         _image(y),
         _geometry(layers),
         layers.transposed,
         winograd(),
-        torch.get_num_threads(),
+        threads(),
     )
     return y
 
@@ -121,6 +50,8 @@ def block(x: Tensor, weight: Tensor, bias: Tensor | None, size: Pair, layers: Bl
 def block_input_grad(
     gy: Tensor, y: Tensor, weight: Tensor, input_size: Pair, layers: Block
 ) -> Tensor:
+    if _kernel(layers.epilogue) is None:
+        return reference.block_input_grad(gy, y, weight, input_size, layers)
     channels = weight.shape[0] if layers.transposed else weight.shape[1] * layers.groups
     gx = _empty(gy.shape[0], channels, input_size)
     kernels.gather(
@@ -134,12 +65,14 @@ def block_input_grad(
         _geometry(layers),
         not layers.transposed,
         winograd(),
-        torch.get_num_threads(),
+        threads(),
     )
     return gx
 
 
 def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tuple[Tensor, Tensor]:
+    if _kernel(layers.epilogue) is None:
+        return reference.block_parameter_grads(x, gy, y, layers)
     groups, kernel = layers.groups, layers.window.kernel
     large, small = (gy, x) if layers.transposed else (x, gy)  # of the convolution's two sides
     gweight = x.new_empty(small.shape[1], large.shape[1] // groups, *kernel)
@@ -155,7 +88,7 @@ def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tu
         sums[not layers.transposed],
         _geometry(layers),
         winograd(),
-        torch.get_num_threads(),
+        threads(),
     )
     return gweight, gbias
 
@@ -167,16 +100,16 @@ def max_pool2d(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     x = _channels_last(x)
     y = _empty(x.shape[0], x.shape[1], window.output_size(image_size(x)))
     places = torch.empty_like(y, dtype=torch.int32)
-    shape, threads = _pooling(window), torch.get_num_threads()
-    kernels.max_pool(_image(x), shape, _image(y), places.data_ptr(), threads)
+    shape = _pooling(window)
+    kernels.max_pool(_image(x), shape, _image(y), places.data_ptr(), threads())
     return y, places
 
 
 def max_pool2d_grad(gy: Tensor, places: Tensor, input_size: Pair, window: Window) -> Tensor:
     gx = _empty(gy.shape[0], gy.shape[1], input_size)
     places = places.int().contiguous(memory_format=torch.channels_last)
-    shape, threads = _pooling(window), torch.get_num_threads()
-    kernels.max_pool_gradient(_image(gy), places.data_ptr(), shape, _image(gx), threads)
+    shape = _pooling(window)
+    kernels.max_pool_gradient(_image(gy), places.data_ptr(), shape, _image(gx), threads())
     return gx
 
 
@@ -184,7 +117,7 @@ def avg_pool2d(x: Tensor, window: Window, count_include_pad: bool) -> Tensor:
     x = _channels_last(x)
     y = _empty(x.shape[0], x.shape[1], window.output_size(image_size(x)))
     shape = _pooling(window, count_include_pad)
-    kernels.average_pool(_image(x), shape, _image(y), torch.get_num_threads())
+    kernels.average_pool(_image(x), shape, _image(y), threads())
     return y
 
 
@@ -193,14 +126,14 @@ def avg_pool2d_grad(
 ) -> Tensor:
     gx = _empty(gy.shape[0], gy.shape[1], input_size)
     shape = _pooling(window, count_include_pad)
-    kernels.average_pool_gradient(_image(gy), shape, _image(gx), torch.get_num_threads())
+    kernels.average_pool_gradient(_image(gy), shape, _image(gx), threads())
     return gx
 
 
 def upsample_nearest2d(x: Tensor, scale: Pair) -> Tensor:
     x = _channels_last(x)
     y = _empty(x.shape[0], x.shape[1], (x.shape[2] * scale[0], x.shape[3] * scale[1]))
-    kernels.upsample(_image(x), *scale, _image(y), torch.get_num_threads())
+    kernels.upsample(_image(x), *scale, _image(y), threads())
     return y
 
 
@@ -208,71 +141,48 @@ def upsample_nearest2d_grad(gy: Tensor, scale: Pair) -> Tensor:
     gy = _channels_last(gy)
     size = (gy.shape[2] // scale[0], gy.shape[3] // scale[1])
     gx = _empty(gy.shape[0], gy.shape[1], size)
-    threads = torch.get_num_threads()
-    kernels.upsample_gradient(_image(gy), *scale, _image(gx), threads)
+    kernels.upsample_gradient(_image(gy), *scale, _image(gx), threads())
     return gx
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:
-    threads = torch.get_num_threads()
     if _alike(a, b):
         total = _empty_like(a)
-        kernels.add(a.data_ptr(), b.data_ptr(), total.data_ptr(), a.numel(), threads)
+        kernels.add(a.data_ptr(), b.data_ptr(), total.data_ptr(), a.numel(), threads())
         return total
     if a.dim() != 4:
         return reference.add(a, b)
     total = _empty(a.shape[0], a.shape[1], image_size(a))
-    kernels.add_images(_image(a), _image(b), _image(total), threads)
+    kernels.add_images(_image(a), _image(b), _image(total), threads())
     return total
 
 
 def concatenate(a: Tensor, b: Tensor) -> Tensor:
     joined = _empty(a.shape[0], a.shape[1] + b.shape[1], image_size(a))
     a, b = _channels_last(a), _channels_last(b)
-    kernels.concatenate(_image(a), _image(b), _image(joined), torch.get_num_threads())
+    kernels.concatenate(_image(a), _image(b), _image(joined), threads())
     return joined
 
 
 # -- activations ----------------------------------------------------------------------------------
 
 
-def relu(x: Tensor) -> Tensor:
-    return _activate(x, "relu", 0.0) if _dense(x) else reference.relu(x)
-
-
-def relu_grad(gy: Tensor, y: Tensor) -> Tensor:
-    return _deactivate(gy, y, "relu", 0.0) if _alike(gy, y) else reference.relu_grad(gy, y)
-
-
-def leaky_relu(x: Tensor, slope: float) -> Tensor:
-    return _activate(x, "leaky_relu", slope) if _dense(x) else reference.leaky_relu(x, slope)
-
-
-def leaky_relu_grad(gy: Tensor, y: Tensor, slope: float) -> Tensor:
-    if not _alike(gy, y):
-        return reference.leaky_relu_grad(gy, y, slope)
-    return _deactivate(gy, y, "leaky_relu", slope)
-
-
-def sigmoid(x: Tensor) -> Tensor:
-    return _activate(x, "sigmoid", 0.0) if _dense(x) else reference.sigmoid(x)
-
-
-def sigmoid_grad(gy: Tensor, y: Tensor) -> Tensor:
-    return _deactivate(gy, y, "sigmoid", 0.0) if _alike(gy, y) else reference.sigmoid_grad(gy, y)
-
-
-def _activate(x: Tensor, kind: str, slope: float) -> Tensor:
+def activation(x: Tensor, epilogue: Epilogue) -> Tensor:
+    kind = _kernel(epilogue)
+    if kind is None or not _dense(x):
+        return reference.activation(x, epilogue)
     y = _empty_like(x)
-    threads = torch.get_num_threads()
-    kernels.activate(x.data_ptr(), y.data_ptr(), x.numel(), _ACTIVATIONS[kind], slope, threads)
+    kernels.activate(x.data_ptr(), y.data_ptr(), x.numel(), kind, epilogue.slope, threads())
     return y
 
 
-def _deactivate(gy: Tensor, y: Tensor, kind: str, slope: float) -> Tensor:
+def activation_grad(gy: Tensor, y: Tensor, epilogue: Epilogue) -> Tensor:
+    kind = _kernel(epilogue)
+    if kind is None or not _alike(gy, y):
+        return reference.activation_grad(gy, y, epilogue)
     gx = _empty_like(gy)
     pointers = (gy.data_ptr(), y.data_ptr(), gx.data_ptr())
-    kernels.deactivate(*pointers, gy.numel(), _ACTIVATIONS[kind], slope, torch.get_num_threads())
+    kernels.deactivate(*pointers, gy.numel(), kind, epilogue.slope, threads())
     return gx
 
 
@@ -283,7 +193,7 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     images = _two_images(prediction, target)
     if images is None:
         return reference.squared_error(prediction, target)
-    return prediction.new_tensor(kernels.squared_error(*images, torch.get_num_threads()))
+    return prediction.new_tensor(kernels.squared_error(*images, threads()))
 
 
 def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
@@ -296,7 +206,7 @@ def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor
     else:
         gradient = _empty(prediction.shape[0], prediction.shape[1], image_size(prediction))
         out = _image(gradient)
-    kernels.squared_error_gradient(*images, 2 * float(scale), out, torch.get_num_threads())
+    kernels.squared_error_gradient(*images, 2 * float(scale), out, threads())
     return gradient
 
 
@@ -323,14 +233,14 @@ def accumulate(total: Tensor, gradient: Tensor) -> None:
     if not _alike(total, gradient):
         return reference.accumulate(total, gradient)
     address = total.data_ptr()
-    kernels.add(address, gradient.data_ptr(), address, total.numel(), torch.get_num_threads())
+    kernels.add(address, gradient.data_ptr(), address, total.numel(), threads())
     return None
 
 
 def zero(values: Tensor) -> None:
     if not _dense(values):
         return reference.zero(values)
-    kernels.zero(values.data_ptr(), values.numel(), torch.get_num_threads())
+    kernels.zero(values.data_ptr(), values.numel(), threads())
     return None
 
 
@@ -359,7 +269,7 @@ def sgd_step(
         weight_decay,
         nesterov,
         first,
-        torch.get_num_threads(),
+        threads(),
     )
     return None
 
@@ -393,7 +303,7 @@ def adam_step(
         (1 - betas[1] ** steps) ** -0.5,
         weight_decay,
         keep,
-        torch.get_num_threads(),
+        threads(),
     )
     return None
 
@@ -436,6 +346,11 @@ def _empty_like(x: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
+def _kernel(epilogue: Epilogue) -> int | None:
+    """The activation's number among the kernels; None if they don't have it."""
+    return ACTIVATIONS[epilogue.activation].kernel
+
+
 def _image(x: Tensor) -> tuple[int, ...]:
     """Address, sizes and strides."""
     return (x.data_ptr(), *x.shape, *x.stride())
@@ -448,9 +363,14 @@ def _plain(x: Tensor) -> tuple[object, ...]:
 
 def _before_activation(gy: Tensor, y: Tensor, layers: Block) -> tuple[object, ...]:
     """dL/dz where y = activation(z), computed while it is read."""
-    if not layers.activation:
+    if not layers.epilogue.activation:
         return _plain(gy)
-    return (_image(gy), _image(y), _ACTIVATIONS[layers.activation], layers.slope)
+    return (
+        _image(gy),
+        _image(y),
+        _kernel(layers.epilogue),
+        layers.epilogue.slope,
+    )
 
 
 def _geometry(layers: Block) -> tuple[int, ...]:

@@ -66,28 +66,6 @@ class Window(NamedTuple):
         return height - top - bottom + output_padding[0], width - left - right + output_padding[1]
 
 
-class Block(NamedTuple):
-    """A convolution with what stands before and after it, as one op computes them.
-
-    Nearest upsampling by `scale`, then a convolution (or its transpose), then an activation.
-    """
-
-    window: Window
-    groups: int = 1
-    transposed: bool = False
-    output_padding: Pair = (0, 0)
-    scale: Pair = (1, 1)
-    activation: Literal["", "relu", "leaky_relu", "sigmoid"] = ""
-    slope: float = 0.0
-    """Of a leaky ReLU."""
-
-    def output_size(self, size: Pair) -> Pair:
-        """Height and width that come out of an image of `size`; below 1 where nothing fits."""
-        if self.transposed:
-            return self.window.transposed_size(size, self.output_padding)
-        return self.window.output_size((size[0] * self.scale[0], size[1] * self.scale[1]))
-
-
 def image_size(x: Tensor) -> Pair:
     """Height and width of x (N, C, H, W)."""
     return x.shape[2], x.shape[3]

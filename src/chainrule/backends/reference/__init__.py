@@ -1,0 +1,70 @@
+"""The reference backend: every op as its textbook formula, forward and backward side by side.
+
+It is the definition of right: any device, any float dtype, and nothing but Tensor methods, `empty`,
+`cat`, `arange`, `fold` and `unfold`. Arguments have been checked by the caller. `__all__` lists the
+ops: what another backend may define, and has from here where it doesn't.
+"""
+
+from chainrule.backends.reference.activation import activation, activation_grad
+from chainrule.backends.reference.convolution import (
+    block,
+    block_input_grad,
+    block_parameter_grads,
+)
+from chainrule.backends.reference.losses import (
+    absolute_error,
+    absolute_error_grad,
+    squared_error,
+    squared_error_grad,
+)
+from chainrule.backends.reference.normalization import (
+    affine,
+    affine_grad,
+    channel_statistics,
+    normalize,
+    normalize_fixed_grad,
+    normalize_grad,
+)
+from chainrule.backends.reference.optimization import accumulate, adam_step, sgd_step, zero
+from chainrule.backends.reference.pooling import (
+    avg_pool2d,
+    avg_pool2d_grad,
+    max_pool2d,
+    max_pool2d_grad,
+)
+from chainrule.backends.reference.resampling import (
+    add,
+    concatenate,
+    upsample_nearest2d,
+    upsample_nearest2d_grad,
+)
+
+__all__ = [
+    "absolute_error",
+    "absolute_error_grad",
+    "accumulate",
+    "activation",
+    "activation_grad",
+    "adam_step",
+    "add",
+    "affine",
+    "affine_grad",
+    "avg_pool2d",
+    "avg_pool2d_grad",
+    "block",
+    "block_input_grad",
+    "block_parameter_grads",
+    "channel_statistics",
+    "concatenate",
+    "max_pool2d",
+    "max_pool2d_grad",
+    "normalize",
+    "normalize_fixed_grad",
+    "normalize_grad",
+    "sgd_step",
+    "squared_error",
+    "squared_error_grad",
+    "upsample_nearest2d",
+    "upsample_nearest2d_grad",
+    "zero",
+]
