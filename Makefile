@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure asan tsan lint clean
+.PHONY: help demo test test-pure asan tsan fuzz lint clean
 
 help:
 	@echo "make demo       train on noisy pairs, then denoise a photograph (some minutes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-pure  run the tests without the compiled kernels"
 	@echo "make asan       test the compiled kernels with AddressSanitizer (needs g++ on Linux)"
 	@echo "make tsan       look for data races in them with ThreadSanitizer (the same)"
+	@echo "make fuzz       feed damaged files to every reader: make fuzz SECONDS=600 SEED=1"
 	@echo "make lint       check style and types"
 	@echo "make clean      remove the environment, caches and built packages"
 	@echo "All but the last install what they need into $(VENV). Another Python: make test PYTHON=python3.12"
@@ -63,6 +64,11 @@ define sanitized
 		SKBUILD_CMAKE_DEFINE=CHAINRULE_SANITIZE=$(1) \
 		$(BIN)/pip install --disable-pip-version-check --no-deps --target build/$@ .
 endef
+
+# Every damaged file follows from the seed, which is printed, and is another one each time.
+fuzz: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(READER),--reader $(READER)) $(if $(CASE),--case $(CASE))
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -9,8 +9,9 @@ import io
 import pickletools
 import zipfile
 from collections.abc import Iterator
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 import torch
 
@@ -88,9 +89,10 @@ def _require_safe_unpickling() -> None:
 
 def _check_pickles(path: Path) -> None:
     if not zipfile.is_zipfile(path):
-        with open(path, "rb") as file:
+        # A file takes memory for as many bytes as it is asked for, a mapping only for those it has.
+        with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             for _ in range(_LEGACY_PICKLES):
-                _check_names(file)
+                _check_names(content)
         return
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
@@ -108,9 +110,10 @@ def _check_stored(entries: list[zipfile.ZipInfo], size: int) -> None:
         raise _RefusedError("the entries are larger than the file")
 
 
-def _check_names(file: BinaryIO) -> None:
+def _check_names(file: mmap | io.BytesIO) -> None:
     """Read on to the end of a pickle, without making anything that it describes."""
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+    opcodes = pickletools.genops(cast(IO[bytes], file))
+    for count, (opcode, argument, _) in enumerate(opcodes):
         if count > _MOST_OPCODES:
             raise _RefusedError("the pickle is too long")
         if opcode.name in ("INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):

@@ -4,6 +4,7 @@ import collections
 import io
 import os
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -97,6 +98,18 @@ def test_an_endless_pickle_is_left(tmp_path):
     path = tmp_path / "long.pth"
     path.write_bytes(content.getvalue())
     assert refusal(path) == "the pickle is too long"
+
+
+def test_a_text_that_claims_to_be_long_takes_no_memory(tmp_path):
+    path = tmp_path / "claims.pth"
+    torch.save([torch.zeros(2), "text"], path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert content.count(b"X\x04\0\0\0text") == 1
+    path.write_bytes(content.replace(b"X\x04\0\0\0text", b"X\xff\xff\xff\xfftext"))
+    tracemalloc.start()
+    assert "expected 4294967295 bytes" in refusal(path)
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
 
 
 def test_a_file_too_large_is_refused_unread(tmp_path):

@@ -1,0 +1,184 @@
+"""Everything that reads a file of somebody else's, each with whole files to damage."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import PIL.Image
+import tifffile
+import torch
+
+from chainrule.serialization import save_tensors
+from ee559.course_model import read_best
+from noise2noise import networks
+from noise2noise.data import load_pair_file
+from noise2noise.denoiser import Denoiser
+from noise2noise.files import bands_of, open_stack, read_image
+from noise2noise.fit import Trainer, configure
+from noise2noise.fit.recipe import read_recipe
+from noise2noise.noise.profile import NoiseProfile
+from tests.fuzz.mutate import mutated, mutated_safetensors
+
+SIZES = {"channels": 1, "width": 2}
+
+
+class Reader(NamedTuple):
+    """What is tried.
+
+    Attributes:
+        suffix: of the files.
+        samples: makes whole ones; the argument is a folder to work in.
+        prepare: given the folder, returns what reads a file and may raise a UserError only.
+        damage: makes a damaged file of the whole ones.
+    """
+
+    suffix: str
+    samples: Callable[[Path], list[bytes]]
+    prepare: Callable[[Path], Callable[[Path], object]]
+    damage: Callable[[list[bytes], random.Random], bytes] = mutated
+
+
+def _pixels(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _pillow(form: str) -> Callable[[Path], list[bytes]]:
+    def samples(folder: Path) -> list[bytes]:
+        made = []
+        for shape in ((9, 7), (8, 8, 3)):
+            buffer = io.BytesIO()
+            PIL.Image.fromarray(_pixels(*shape)).save(buffer, form)
+            made.append(buffer.getvalue())
+        return made
+
+    return samples
+
+
+def _tiffs(folder: Path) -> list[bytes]:
+    made = []
+    options: tuple[dict[str, Any], ...] = (
+        {},
+        {"compression": "zlib", "predictor": True},
+        {"tile": (16, 16)},
+        {"bigtiff": True, "byteorder": ">"},
+        {"imagej": True},
+        {"ome": True},
+    )
+    for option, shape in itertools.product(options, ((20, 18), (3, 9, 8))):
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, _pixels(*shape), **option)
+        made.append(buffer.getvalue())
+    return made
+
+
+def _model(path: Path) -> bytes:
+    network = networks.build("compact", **SIZES)
+    facts = {"architecture": "compact", "sizes": json.dumps(SIZES), "title": "a stand-in"}
+    save_tensors(path, network.state_dict(), facts, overwrite=True)
+    return path.read_bytes()
+
+
+def _saved(content: object) -> list[bytes]:
+    made = []
+    for zipped in (True, False):
+        buffer = io.BytesIO()
+        torch.save(content, buffer, _use_new_zipfile_serialization=zipped)
+        made.append(buffer.getvalue())
+    return made
+
+
+def _pairs(folder: Path) -> list[bytes]:
+    images = torch.from_numpy(_pixels(2, 1, 6, 6))
+    return _saved((images, images)) + _saved([images.float(), images.float()])
+
+
+def _best(folder: Path) -> list[bytes]:
+    weights = networks.build("compact", **SIZES).state_dict()
+    return _saved({"architecture": "compact", "sizes": SIZES, "weights": weights})
+
+
+def _trainer(folder: Path) -> Trainer:
+    config = configure(
+        generated=2,
+        corruption="gaussian:25",
+        crop=8,
+        batch_size=2,
+        epochs=1,
+        architecture="compact",
+        sizes=SIZES,
+    )
+    return Trainer(config, folder / "run")
+
+
+def _checkpoint(folder: Path) -> list[bytes]:
+    trainer = _trainer(folder)
+    trainer.fit()
+    return [trainer.last.read_bytes()]
+
+
+def _resume(folder: Path) -> Callable[[Path], object]:
+    trainer = _trainer(folder)
+
+    def read(path: Path) -> None:
+        path.replace(trainer.last)
+        trainer.resume()
+
+    return read
+
+
+def _profile(folder: Path) -> list[bytes]:
+    path = folder / "profile.json"
+    NoiseProfile(shot=(0.01,), read=(0.001,)).save(path)
+    return [path.read_bytes()]
+
+
+RECIPE = b"""\
+generated = 4
+corruption = "gaussian:25"
+crop = 32
+epochs = 3
+learning_rate = 1e-3
+architecture = "compact"
+sizes = { width = 8, depth = 1 }
+"""
+
+
+def _plain(read: Callable[[Path], object]) -> Callable[[Path], Callable[[Path], object]]:
+    return lambda folder: read
+
+
+def _stack(path: Path) -> None:
+    """Every plane, band by band, as the denoiser reads it; and the file as one image."""
+    with open_stack(path) as stack:
+        for _ in bands_of(stack):
+            pass
+    read_image(path)
+
+
+READERS = {
+    "png": Reader(".png", _pillow("PNG"), _plain(_stack)),
+    "jpeg": Reader(".jpg", _pillow("JPEG"), _plain(_stack)),
+    "webp": Reader(".webp", _pillow("WEBP"), _plain(_stack)),
+    "bmp": Reader(".bmp", _pillow("BMP"), _plain(_stack)),
+    "tiff": Reader(".tif", _tiffs, _plain(_stack)),
+    "model": Reader(
+        ".safetensors",
+        lambda folder: [_model(folder / "model.safetensors")],
+        _plain(Denoiser.load),
+        mutated_safetensors,
+    ),
+    "checkpoint": Reader(".safetensors", _checkpoint, _resume, mutated_safetensors),
+    "pairs": Reader(".pkl", _pairs, _plain(load_pair_file)),
+    "bestmodel": Reader(".pth", _best, _plain(read_best)),
+    "profile": Reader(".json", _profile, _plain(NoiseProfile.load)),
+    "recipe": Reader(
+        ".toml", lambda folder: [RECIPE], _plain(lambda path: configure(**read_recipe(path)))
+    ),
+}
