@@ -3,6 +3,7 @@
 Start with `chainrule.module` (the engine), then any file of `chainrule.layers`.
 """
 
+from chainrule.averaging import Average
 from chainrule.backends import backend, empty_cache, use_backend, winograd
 from chainrule.containers import Residual, Sequential, SkipConcat
 from chainrule.fusion import FusedConvolution, fuse
@@ -35,6 +36,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Average",
     "AvgPool2d",
     "BatchNorm2d",
     "Conv2d",

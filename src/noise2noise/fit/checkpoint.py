@@ -1,7 +1,8 @@
 """The checkpoint: all that a run needs to go on, in one safetensors file.
 
 Tensors are the network's weights under their own names, so that any reader of models finds them,
-and the optimizer's under `optimizer/`. The rest is text beside them.
+the optimizer's under `optimizer/` and the weights' running average, if there is one, under
+`average/`. The rest is text beside them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import Any
 
 from torch import Tensor
 
-from chainrule import Module
+from chainrule import Average, Module
 from chainrule.optimizers import Optimizer
 from chainrule.serialization import load_tensors, save_tensors
 from noise2noise.fit.conditions import changes, conditions
 
-_OPTIMIZER = "optimizer/"
+_OPTIMIZER, _AVERAGE = "optimizer/", "average/"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Checkpoint:
             its seed and its place, so this is the random state as well.
         conditions: what it was computed with; empty where an older version wrote the file.
         facts: what else its owner keeps: how to build the network, what was asked for.
+        average: the state dict of the weights' running average; empty if the run has none.
     """
 
     weights: Mapping[str, Tensor]
@@ -40,6 +42,7 @@ class Checkpoint:
     position: Mapping[str, Any]
     facts: Mapping[str, str]
     conditions: Mapping[str, str] = field(default_factory=conditions)
+    average: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -48,9 +51,12 @@ class Checkpoint:
         optimizer: Optimizer,
         position: Mapping[str, Any],
         facts: Mapping[str, str],
+        average: Average | None = None,
     ) -> Checkpoint:
         """The run as it stands; the tensors are the run's own, not copies."""
-        return cls(model.state_dict(), optimizer.state_dict(), position, facts)
+        averaged = average.state_dict() if average else {}
+        state = optimizer.state_dict()
+        return cls(model.state_dict(), state, position, facts, average=averaged)
 
     @classmethod
     def read(cls, path: str | Path) -> Checkpoint:
@@ -67,21 +73,19 @@ class Checkpoint:
         except (KeyError, ValueError) as error:
             raise ValueError(f"{path} is not a checkpoint of a training run") from error
         return cls(
-            weights={k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)},
-            optimizer={
-                k.removeprefix(_OPTIMIZER): v
-                for k, v in tensors.items()
-                if k.startswith(_OPTIMIZER)
-            },
+            weights={k: v for k, v in tensors.items() if not k.startswith((_OPTIMIZER, _AVERAGE))},
+            optimizer=_under(_OPTIMIZER, tensors),
             position=position,
             facts=facts,
             conditions=known,
+            average=_under(_AVERAGE, tensors),
         )
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors, by the names that they have in the file."""
         state = {_OPTIMIZER + name: value for name, value in self.optimizer.items()}
-        return {**self.weights, **state}
+        averaged = {_AVERAGE + name: value for name, value in self.average.items()}
+        return {**self.weights, **state, **averaged}
 
     def write(self, path: str | Path) -> None:
         """Replace the file, so that it is always whole.
@@ -96,14 +100,16 @@ class Checkpoint:
         }
         save_tensors(path, self.tensors(), metadata, overwrite=True)
 
-    def restore(self, model: Module, optimizer: Optimizer) -> None:
-        """Put network and optimizer where the run stood.
+    def restore(self, model: Module, optimizer: Optimizer, average: Average | None = None) -> None:
+        """Put network, optimizer and average where the run stood.
 
         Raises:
             ValueError: they are others than the run's.
         """
         model.load_state_dict(self.weights)
         optimizer.load_state_dict(self.optimizer)
+        if average is not None:
+            average.load_state_dict(self.average)
 
     def warning(self) -> str:
         """One line where the run goes on under other conditions than its last steps had; or ""."""
@@ -111,3 +117,7 @@ class Checkpoint:
         if not differing:
             return ""
         return f"the run goes on under other conditions, so not to the bit as before: {differing}"
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -109,6 +109,14 @@ class TrainingConfig(BaseModel):
     clip_norm: float | None = _option(
         _TRAINING, None, "Scale larger gradients down to this norm.", gt=0
     )
+    ema: float | None = _option(
+        _TRAINING,
+        None,
+        "Validate and keep the running average of the weights, of this decay: 0.999 is the mean "
+        "of about the last 1,000 steps.",
+        ge=0,
+        lt=1,
+    )
     epochs: int = _option(_TRAINING, 30, "Passes over the data.", ge=1)
     batch_size: int = _option(_TRAINING, 16, "Crops in a step.", ge=1)
     seed: int = _option(_TRAINING, 0, "Makes the run repeatable.", ge=0)

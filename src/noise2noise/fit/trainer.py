@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from chainrule import (
     SGD,
     Adam,
     AdamW,
+    Average,
     LogMSE,
     cosine,
     fuse,
@@ -93,6 +94,7 @@ class Trainer:
             networks.copy_weights(Denoiser.load(config.start_from).model, self.model)
         self.loss = LOSSES[config.loss]()
         self.optimizer = _optimizer(config, self.model.parameters())
+        self.average = None if config.ema is None else Average(self.model, config.ema)
         self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
         self.schedule = _schedule(config, self.steps_per_epoch * config.epochs)
         self.position = Position()
@@ -130,7 +132,7 @@ class Trainer:
             state = dict(checkpoint.position)
             history = [Epoch(**line) for line in state.pop("history")]
             position = Position(**state, history=history)
-            checkpoint.restore(self.model, self.optimizer)
+            checkpoint.restore(self.model, self.optimizer, self.average)
         except UserError:
             raise
         except (KeyError, TypeError, ValueError) as error:
@@ -206,6 +208,8 @@ class Trainer:
         loss = step(self.model, self.loss, self.optimizer, noisy, target, clip_norm)
         if not math.isfinite(loss):
             raise self._divergence("the loss")
+        if self.average is not None:
+            self.average.update()
         position.step += 1
         position.loss_sum += loss * len(noisy)
         position.pairs += len(noisy)
@@ -230,7 +234,8 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         position = self.position
-        value = self.validate()
+        with self._averaged():
+            value = self.validate()
         done = self._steps_done()
         row = Epoch(
             epoch=position.epoch + 1,
@@ -248,13 +253,18 @@ class Trainer:
         )
         # The checkpoint to go on from comes last: whatever stops this halfway is done again.
         if improved:
-            self._save_model()
+            with self._averaged():
+                self._save_model()
         self.files.write_history(self.position.history)
         finished = row.epoch == self.config.epochs
         if finished or time.monotonic() - self._drawn_at > DRAW_SECONDS:
             self._draw_curves()
         self._save()
         self.observer.on_epoch(row, improved)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The weights that are validated and kept as the run's model."""
+        return nullcontext() if self.average is None else self.average.applied()
 
     def validate(self) -> float:
         """Mean PSNR over the validation images, in dB. Predictions are clipped to [0, 1] where the
@@ -280,7 +290,8 @@ class Trainer:
             "config": self.config.model_dump_json(),
             "steps_per_epoch": str(self.steps_per_epoch),
         }
-        checkpoint = Checkpoint.of(self.model, self.optimizer, asdict(self.position), facts)
+        position = asdict(self.position)
+        checkpoint = Checkpoint.of(self.model, self.optimizer, position, facts, self.average)
         self._check_finite(checkpoint.tensors())
         self.files.write_checkpoint(checkpoint)
         self._saved_at = time.monotonic()

@@ -197,6 +197,7 @@ def test_a_stopped_run_ends_as_if_never_stopped(folders, tmp_path, undisturbed, 
         {"optimizer": "sgd", "schedule": "ramp-down", "clip_norm": 0.01},
         {"optimizer": "adamw", "schedule": "constant", "loss": "l1"},
         {"loss": "log-mse"},
+        {"ema": 0.9, "warmup": 3},
     ],
 )
 def test_every_optimizer_and_schedule_resumes(folders, tmp_path, options):
@@ -210,6 +211,19 @@ def test_every_optimizer_and_schedule_resumes(folders, tmp_path, options):
     resumed.resume()
     resumed.fit()
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_the_kept_model_is_the_average_of_the_weights(folders, tmp_path):
+    trainer = trainer_of(tiny(folders, ema=0.9, epochs=1), tmp_path)
+    trainer.fit()
+    best, _ = load_tensors(trainer.best)
+    last, _ = load_tensors(trainer.last)
+    for name, value in best.items():
+        assert torch.equal(value, last[f"average/{name}"])
+        assert not torch.equal(value, last[name])
+    assert trainer.average is not None
+    with trainer.average.applied():
+        assert trainer.validate() == trainer.position.best_psnr
 
 
 @pytest.mark.parametrize(("name", "loss"), [("mse", MSE), ("log-mse", LogMSE), ("l1", L1)])
