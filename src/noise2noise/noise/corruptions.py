@@ -32,6 +32,16 @@ A corruption is named by a short text, `name:numbers`. `x` is the clean value of
     mean over draws is the block average: Monte Carlo rendering with one sample a pixel. This is how
     the EE-559 data set was made.
 
+`sensor:0.01,5,10`  `banding:5,2`
+    What sensors do: shot and read noise above a black level, and lines that are brighter or darker
+    than the others; `noise2noise.noise.sensor`.
+`camera:0.0001-0.012,80-98`
+    What a camera makes of it on the way to a JPEG; `noise2noise.noise.camera`.
+`micro:scmos,20-500,2`  `micro:emccd,5-100,1`
+    Micrographs of few photons; `noise2noise.noise.micro`.
+`grain:12,1`
+    Film grain; `noise2noise.noise.film`.
+
 Gaussian, Poisson, Bernoulli, impulse and text corruption and Monte Carlo noise are experiments of
 J. Lehtinen et al., "Noise2Noise: Learning Image Restoration without Clean Data", ICML 2018,
 https://arxiv.org/abs/1803.04189. Poisson-Gaussian noise is the sensor model of A. Foi et al.,
@@ -41,84 +51,22 @@ Transactions on Image Processing 17, 2008.
 
 import difflib
 import functools
-import math
-import re
 import string
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from noise2noise.errors import UserError
-
-Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Corruption:
-    """A noise model with its numbers filled in; made by `parse`.
-
-    Attributes:
-        spec: the text that names it, all numbers written out; `parse(spec)` gives an equal one.
-        unbiased: whether the mean over draws is `clean(image)`, so that a network trained with a
-            squared error on pairs of draws learns the clean image.
-        scale: how many clean pixels, along each side, make one pixel of a draw; 1 keeps the size.
-    """
-
-    spec: str
-    unbiased: bool
-    scale: int = 1
-    # A partial of a module's function rather than a closure, so that it can be pickled for workers.
-    _draw: Draw = field(repr=False, compare=False, kw_only=True)
-
-    def draw(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One noisy image.
-
-        Arguments:
-            clean: `(C, H, W)`, in [0, 1].
-            rng: the only source of randomness: the same state gives the same draw.
-
-        Returns:
-            float32 `(C, H // scale, W // scale)`, a new array; values may leave [0, 1].
-
-        Raises:
-            ValueError: `clean` is not `(C, H, W)`, or is smaller than `scale`.
-        """
-        return self._draw(self._cropped(clean), rng).astype(np.float32, copy=False)
-
-    def pair(self, clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Two draws of the same clean image with independent noise; see `draw`."""
-        return self.draw(clean, rng), self.draw(clean, rng)
-
-    def clean(self, image: np.ndarray) -> np.ndarray:
-        """What a draw is a noisy version of: the image itself, or for subpixel its block averages.
-
-        Rows and columns beyond a multiple of `scale` are cropped off at the bottom and the right,
-        as `draw` does. For an unbiased corruption this is the mean over draws.
-
-        Arguments:
-            image: `(C, H, W)`.
-
-        Returns:
-            float32 `(C, H // scale, W // scale)`.
-
-        Raises:
-            ValueError: as `draw`.
-        """
-        return _blocks(self._cropped(image), self.scale).mean(axis=-1)
-
-    def _cropped(self, image: np.ndarray) -> np.ndarray:
-        if image.ndim != 3:
-            raise ValueError(f"expected an image of shape (C, H, W), got {image.shape}")
-        _, height, width = image.shape
-        rows, columns = height // self.scale, width // self.scale
-        if rows == 0 or columns == 0:
-            raise ValueError(
-                f"{self.spec} needs images of at least {self.scale} x {self.scale} pixels, "
-                f"got {height} x {width}"
-            )
-        return image[:, : rows * self.scale, : columns * self.scale].astype(np.float32, copy=False)
+from noise2noise.noise import camera, film, micro, sensor
+from noise2noise.noise.family import (
+    Corruption,
+    Family,
+    blocks,
+    number,
+    number_text,
+    span,
+    span_text,
+)
 
 
 def parse(spec: str) -> Corruption:
@@ -158,30 +106,18 @@ def _unknown(spec: str, name: str) -> str:
 # Builders: the text after the colon -> Corruption. Their ValueErrors say what is wrong with it.
 
 
-# A minus sign at the start or after the e of 1e-3 belongs to its number.
-_RANGE = re.compile(r"(.*[^e])-(.+)")
-
-
 def _build_gaussian(numbers: str) -> Corruption:
-    limits = _RANGE.fullmatch(numbers)
-    if limits is None:
-        sigma = _number(numbers, "sigma", above=0)
-        return _gaussian_corruption(_text(sigma), sigma, sigma)
-    low, high = (_number(text, "sigma", at_least=0) for text in limits.groups())
-    if low >= high:
-        raise ValueError(f"the range {numbers} does not go from a low to a higher number")
-    return _gaussian_corruption(f"{_text(low)}-{_text(high)}", low, high)
-
-
-def _gaussian_corruption(numbers: str, low: float, high: float) -> Corruption:
+    low, high = span(numbers, "sigma", at_least=0)
+    if high == 0:
+        raise ValueError(f"sigma must be above 0, got {numbers}")
     draw = functools.partial(_gaussian, low=low / 255, high=high / 255)
-    return Corruption(f"gaussian:{numbers}", unbiased=True, _draw=draw)
+    return Corruption(f"gaussian:{span_text(low, high)}", unbiased=True, _draw=draw)
 
 
 def _build_poisson(numbers: str) -> Corruption:
     peak = _peak(numbers)
     draw = functools.partial(_poisson, peak=peak)
-    return Corruption(f"poisson:{_text(peak)}", unbiased=True, _draw=draw)
+    return Corruption(f"poisson:{number_text(peak)}", unbiased=True, _draw=draw)
 
 
 def _build_poisson_gaussian(numbers: str) -> Corruption:
@@ -189,33 +125,35 @@ def _build_poisson_gaussian(numbers: str) -> Corruption:
     if len(texts) != 2:
         raise ValueError(f"expected two numbers PEAK,SIGMA, got {numbers!r}")
     peak = _peak(texts[0])
-    sigma = _number(texts[1], "sigma", above=0)
+    sigma = number(texts[1], "sigma", above=0)
     draw = functools.partial(_poisson_gaussian, peak=peak, sigma=sigma / 255)
-    spec = f"poisson-gaussian:{_text(peak)},{_text(sigma)}"
+    spec = f"poisson-gaussian:{number_text(peak)},{number_text(sigma)}"
     return Corruption(spec, unbiased=True, _draw=draw)
 
 
 def _build_bernoulli(numbers: str) -> Corruption:
-    p = _number(numbers, "the probability", above=0, below=1)
+    p = number(numbers, "the probability", above=0, below=1)
     return Corruption(
-        f"bernoulli:{_text(p)}", unbiased=True, _draw=functools.partial(_bernoulli, p=p)
+        f"bernoulli:{number_text(p)}", unbiased=True, _draw=functools.partial(_bernoulli, p=p)
     )
 
 
 def _build_impulse(numbers: str) -> Corruption:
-    p = _number(numbers, "the probability", above=0, below=1)
-    return Corruption(f"impulse:{_text(p)}", unbiased=False, _draw=functools.partial(_impulse, p=p))
+    p = number(numbers, "the probability", above=0, below=1)
+    return Corruption(
+        f"impulse:{number_text(p)}", unbiased=False, _draw=functools.partial(_impulse, p=p)
+    )
 
 
 def _build_text(numbers: str) -> Corruption:
     # Covering the last pixels between strings would take without end.
-    fraction = _number(numbers, "the fraction", above=0, below=0.95)
+    fraction = number(numbers, "the fraction", above=0, below=0.95)
     draw = functools.partial(_overlay_text, fraction=fraction)
-    return Corruption(f"text:{_text(fraction)}", unbiased=False, _draw=draw)
+    return Corruption(f"text:{number_text(fraction)}", unbiased=False, _draw=draw)
 
 
 def _build_subpixel(numbers: str) -> Corruption:
-    scale = _number(numbers, "the block size", at_least=2)
+    scale = number(numbers, "the block size", at_least=2)
     if scale != int(scale):
         raise ValueError(f"the block size must be a whole number, got {numbers}")
     draw = functools.partial(_subpixel, scale=int(scale))
@@ -224,79 +162,48 @@ def _build_subpixel(numbers: str) -> Corruption:
 
 def _peak(text: str) -> float:
     # numpy draws no Poisson counts near 2^63, and no camera collects a billion photons a pixel.
-    return _number(text, "the peak", above=0, below=1e9)
-
-
-def _number(
-    text: str,
-    name: str,
-    *,
-    above: float | None = None,
-    at_least: float | None = None,
-    below: float = math.inf,
-) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{name} must be a number, got {text!r}") from None
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {text}")
-    if above is not None and value <= above:
-        raise ValueError(f"{name} must be above {above:g}, got {text}")
-    if at_least is not None and value < at_least:
-        raise ValueError(f"{name} must be at least {at_least:g}, got {text}")
-    if value >= below:
-        raise ValueError(f"{name} must be below {below:g}, got {text}")
-    return value
-
-
-def _text(number: float) -> str:
-    return str(int(number)) if number == int(number) else repr(number)
-
-
-@dataclass(frozen=True)
-class _Family:
-    example: str
-    summary: str
-    build: Callable[[str], Corruption]
-    default: str = ""
+    return number(text, "the peak", above=0, below=1e9)
 
 
 _FAMILIES = {
-    "gaussian": _Family(
+    "gaussian": Family(
         "gaussian:25",
         "additive Gaussian noise of sigma 25/255; gaussian:0-50 draws sigma anew each time",
         _build_gaussian,
     ),
-    "poisson": _Family("poisson:30", "photon counting, 30 photons at full white", _build_poisson),
-    "poisson-gaussian": _Family(
+    "poisson": Family("poisson:30", "photon counting, 30 photons at full white", _build_poisson),
+    "poisson-gaussian": Family(
         "poisson-gaussian:30,5",
         "photon counting and read noise of sigma 5/255 (the numbers may be left out)",
         _build_poisson_gaussian,
         default="30,5",
     ),
-    "bernoulli": _Family(
+    "bernoulli": Family(
         "bernoulli:0.5",
         "each pixel lost with probability 0.5, the survivors made brighter in return",
         _build_bernoulli,
     ),
-    "impulse": _Family(
+    "impulse": Family(
         "impulse:0.5",
         "each pixel a random colour with probability 0.5 (the number may be left out)",
         _build_impulse,
         default="0.5",
     ),
-    "text": _Family(
+    "text": Family(
         "text:0.25",
         "random strings over a quarter of the image (the number may be left out)",
         _build_text,
         default="0.25",
     ),
-    "subpixel": _Family(
+    "subpixel": Family(
         "subpixel:6",
         "one random sub-pixel of each 6 x 6 block; the result is 6 times smaller",
         _build_subpixel,
     ),
+    **sensor.FAMILIES,
+    **camera.FAMILIES,
+    **micro.FAMILIES,
+    **film.FAMILIES,
 }
 
 
@@ -330,17 +237,9 @@ def _impulse(clean: np.ndarray, rng: np.random.Generator, p: float) -> np.ndarra
 
 
 def _subpixel(clean: np.ndarray, rng: np.random.Generator, scale: int) -> np.ndarray:
-    blocks = _blocks(clean, scale)
-    choice = rng.integers(scale * scale, size=blocks.shape[1:3])
-    return np.take_along_axis(blocks, choice[None, :, :, None], axis=-1)[..., 0]
-
-
-def _blocks(image: np.ndarray, scale: int) -> np.ndarray:
-    """(C, H, W) -> (C, H / scale, W / scale, scale * scale): each block's pixels side by side."""
-    channels, height, width = image.shape
-    rows, columns = height // scale, width // scale
-    blocks = image.reshape(channels, rows, scale, columns, scale)
-    return blocks.transpose(0, 1, 3, 2, 4).reshape(channels, rows, columns, scale * scale)
+    within = blocks(clean, scale)
+    choice = rng.integers(scale * scale, size=within.shape[1:3])
+    return np.take_along_axis(within, choice[None, :, :, None], axis=-1)[..., 0]
 
 
 _LETTERS = string.ascii_letters + string.digits

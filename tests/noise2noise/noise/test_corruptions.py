@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noise2noise.errors import UserError
-from noise2noise.noise.corruptions import Corruption, describe, parse
+from noise2noise.noise import Corruption, parse
+from noise2noise.noise.corruptions import describe
 
 SPECS = [
     "gaussian:25",
@@ -19,8 +20,17 @@ SPECS = [
     "impulse:0.5",
     "text:0.25",
     "subpixel:6",
+    "sensor:0.01,5",
+    "sensor:0.0001-0.05,0-20",
+    "sensor:0.01,5,10",
+    "banding:5,2",
+    "camera:0.0001-0.012,80-98",
+    "micro:scmos,20-500,2",
+    "micro:emccd,5-100,1",
+    "grain:12,1",
 ]
-UNBIASED = [spec for spec in SPECS if not spec.startswith(("impulse", "text"))]
+BIASED = ("impulse:0.5", "text:0.25", "sensor:0.01,5,10", "camera:0.0001-0.012,80-98")
+UNBIASED = [spec for spec in SPECS if spec not in BIASED]
 
 
 def clean_image(channels: int = 3, height: int = 24, width: int = 36) -> np.ndarray:
@@ -48,6 +58,11 @@ VARIANCES = {
     "poisson-gaussian:30,5": lambda x: x / 30 + (5 / 255) ** 2,
     "bernoulli:0.2": lambda x: x**2 * 0.2 / 0.8,
     "subpixel:6": lambda x: block_variance(x, 6),
+    "sensor:0.002,5": lambda x: 0.002 * x + (5 / 255) ** 2,
+    "sensor:0.1,0": lambda x: 0.1 * x,
+    "micro:scmos,50,3": lambda x: x / 50 + (3 / 50) ** 2,
+    "micro:emccd,50,2": lambda x: 2 * x / 50 + (2 / 50) ** 2,
+    "grain:20": lambda x: (20 / 255) ** 2 * 4 * x * (1 - x),
 }
 
 
@@ -78,7 +93,9 @@ def test_the_two_draws_of_a_pair_are_independent(spec):
     pairs = [corruption.pair(clean, rng) for _ in range(40)]
     a, b = (np.stack(side) - reference for side in zip(*pairs, strict=True))
     assert np.any(a != b)
-    assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 5 / np.sqrt(a.size)
+    # One number for each row and column, or one for each value.
+    independent = 40 * (60 + 60) if spec.startswith("banding") else a.size
+    assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 5 / np.sqrt(independent)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -211,6 +228,12 @@ def test_images_of_the_wrong_shape():
         ("impulse", "impulse:0.5"),
         ("text", "text:0.25"),
         ("subpixel:06", "subpixel:6"),
+        ("sensor:0.010,5.0", "sensor:0.01,5"),
+        ("sensor:1e-4-1e-2,5,0", "sensor:0.0001-0.01,5,0"),
+        ("banding:5", "banding:5,0"),
+        ("camera", "camera:0.0001-0.012,80-98"),
+        ("micro:EMCCD,5-100,1", "micro:emccd,5-100,1"),
+        ("grain:0-30", "grain:0-30,0"),
     ],
 )
 def test_the_canonical_spec(spec, canonical):
@@ -234,12 +257,12 @@ def test_the_canonical_spec_keeps_every_digit(sigma, peak):
     ("spec", "sentence"),
     [
         ("gausian:25", "did you mean gaussian:25"),
-        ("snow", r"no corruption 'snow'; choose one of gaussian:25, .*subpixel:6"),
+        ("fog", r"no corruption 'fog'; choose one of gaussian:25, .*subpixel:6"),
         ("", "no corruption ''"),
         ("gaussian", "sigma must be a number"),
         ("gaussian:", "sigma must be a number"),
         ("gaussian:0", "sigma must be above 0"),
-        ("gaussian:-5", "sigma must be above 0, got -5"),
+        ("gaussian:-5", "sigma must be at least 0, got -5"),
         ("gaussian:nan", "sigma must be finite"),
         ("gaussian:50-10", "does not go from a low to a higher"),
         ("gaussian:0-inf", "sigma must be finite"),
@@ -255,6 +278,21 @@ def test_the_canonical_spec_keeps_every_digit(sigma, peak):
         ("subpixel:1", "the block size must be at least 2"),
         ("subpixel:2.5", "the block size must be a whole number"),
         ("subpixel:inf", "the block size must be finite"),
+        ("sensor:0.01", "expected SHOT,READ or SHOT,READ,BLACK"),
+        ("sensor:0,0", "both 0"),
+        ("sensor:-1,5", "shot noise must be at least 0"),
+        ("sensor:0.1-0.01,5", "does not go from a low to a higher"),
+        ("sensor:0.01,5,x", "the black level must be a number"),
+        ("banding:0", "both 0"),
+        ("banding:1,2,3", "expected ROWS or ROWS,COLUMNS"),
+        ("camera:0,90", "shot noise must be above 0"),
+        ("camera:0.01,0-90", "JPEG's quality must be at least 1"),
+        ("camera:0.01", "expected SHOT,QUALITY"),
+        ("micro:20,2", "expected scmos,PEAK,READ"),
+        ("micro:ccd,20,2", "expected scmos,PEAK,READ"),
+        ("micro:scmos,0,2", "the peak must be at least 0.001"),
+        ("grain:0", "sigma must be above 0"),
+        ("grain:5,100", "the size must be below 20"),
     ],
 )
 def test_specs_that_are_refused(spec, sentence):
@@ -271,6 +309,6 @@ def test_a_refused_number_comes_with_an_example():
 
 def test_every_example_that_is_shown_can_be_used():
     examples = [line.split()[0] for line in describe().splitlines()]
-    assert {parse(example).spec for example in examples} >= {
-        spec for spec in SPECS if spec != "gaussian:0-50"
-    }
+    assert {parse(example).spec for example in examples} <= set(SPECS)
+    names = {spec.partition(":")[0] for spec in SPECS}
+    assert {example.partition(":")[0] for example in examples} == names
