@@ -7,17 +7,16 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure coverage asan tsan fuzz lint clean
+.PHONY: help demo test test-pure asan tsan fuzz lint clean
 
 help:
 	@echo "make demo       train on noisy pairs, then denoise a photograph (some minutes)"
 	@echo "make test       run the tests"
 	@echo "make test-pure  run the tests without the compiled kernels"
-	@echo "make coverage   run the tests, and print the lines that they don't reach"
 	@echo "make asan       test the compiled kernels with AddressSanitizer (needs g++ on Linux)"
 	@echo "make tsan       look for data races in them with ThreadSanitizer (the same)"
 	@echo "make fuzz       feed damaged files to every reader: make fuzz SECONDS=600 SEED=1"
-	@echo "make lint       check style, imports and types"
+	@echo "make lint       check style and types"
 	@echo "make clean      remove the environment, caches and built packages"
 	@echo "All but the last install what they need into $(VENV). Another Python: make test PYTHON=python3.12"
 	@echo "Some of the tests: make test TESTS=tests/chainrule"
@@ -31,10 +30,6 @@ test: $(INSTALLED)
 
 test-pure: $(INSTALLED)
 	CHAINRULE_BACKEND=reference OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(TESTS)
-
-# Prints which lines of src/ no test reaches.
-coverage: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report=term-missing:skip-covered $(TESTS)
 
 # The package again, in a folder of its own.
 # SKBUILD_WHEEL_CMAKE        a build that fails is an error here, not made up for by plain Python
@@ -78,7 +73,6 @@ fuzz: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/lint-imports --no-logo
 	$(BIN)/pyright
 
 clean:

@@ -197,7 +197,7 @@ def wavelets(noisy: np.ndarray, noise: NoiseProfile | None = None) -> np.ndarray
     Raises:
         UserError: PyWavelets isn't installed.
     """
-    _require("pywt", "PyWavelets", "wavelets")
+    _require("wavelets")
     sigma = _sigma(noisy, noise)
     if sigma == 0:
         return noisy
@@ -219,7 +219,7 @@ def bm3d(noisy: np.ndarray, noise: NoiseProfile | None = None) -> np.ndarray:
     Raises:
         UserError: the package bm3d isn't installed.
     """
-    _require("bm3d", "bm3d", "bm3d")
+    _require("bm3d")
     import bm3d as package
 
     noise = noise or estimate(noisy)
@@ -258,7 +258,12 @@ def _sigma(noisy: np.ndarray, noise: NoiseProfile | None) -> float:
     return sigma if sigma > np.finfo(np.float32).eps else 0.0
 
 
-def _require(module: str, package: str, method: str) -> None:
+_NEEDS = {"wavelets": ("pywt", "PyWavelets"), "bm3d": ("bm3d", "bm3d")}
+"""Modules that some methods need, and the packages that bring them."""
+
+
+def _require(method: str) -> None:
+    module, package = _NEEDS[method]
     if importlib.util.find_spec(module) is None:
         raise UserError(f"{method} needs a package that isn't installed: pip install {package}")
 
@@ -338,6 +343,8 @@ def _methods(models: list[str], against: list[str]) -> dict[str, Method]:
     for name in against:
         if name not in METHODS:
             raise UserError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
+        if name in _NEEDS:
+            _require(name)
         methods[name] = METHODS[name]
     return methods
 

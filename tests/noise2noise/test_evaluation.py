@@ -33,9 +33,7 @@ def silently(items, description, total):
     return items
 
 
-def scores(
-    images: TestSet, models: list[str], against: list[str] | None = None
-) -> dict[object, dict[str, Any]]:
+def scores(images: TestSet, models: list[str], against: list[str] | None = None) -> dict:
     rows = evaluate_all(images, models, against or [], silently)
     return {row.method: asdict(row) for row in rows}
 
@@ -196,7 +194,7 @@ def test_unknown_methods_and_models_are_refused_before_anything_is_read(make_mod
         raise AssertionError("read before the names were checked")
 
     images = TestSet([never], "")
-    refused("no method 'bm3d'; choose one of non-local", images, make_model(), "bm3d")
+    refused("no method 'magic'; choose one of non-local", images, make_model(), "magic")
     refused("there is no model", images, tmp_path / "nothing.safetensors")
 
 
@@ -240,7 +238,7 @@ def test_floats_are_compared_as_they_are(folder_of, tmp_path):
 
 
 def test_harmed_is_the_share_of_images_that_came_out_worse(folder_of, make_model, monkeypatch):
-    images = corrupted(folder_of("clean", THREE), "gaussian:1", seed=0)
+    images = corrupted(folder_of("clean", THREE), "gaussian:25", seed=0)
     monkeypatch.setitem(METHODS, "bad", lambda noisy, noise: noisy + 0.2)
     monkeypatch.setitem(METHODS, "same", lambda noisy, noise: noisy)
     rows = scores(images, [str(make_model())], ["bad", "same"])

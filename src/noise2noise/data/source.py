@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
-Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+Track = Callable[[Iterable, str, int], Iterable]
 """What shows progress: called with items, a description and their number, it yields the items, as
 `rich.progress.track` does."""
 
@@ -96,6 +96,6 @@ class PairSource(ABC):
     def _validation_pair(self, image: int, side: int) -> tuple[np.ndarray, np.ndarray]: ...
 
 
-def silently(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+def silently(items: Iterable, description: str, total: int) -> Iterable:
     """The `Track` that shows nothing."""
     return items

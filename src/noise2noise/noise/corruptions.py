@@ -67,6 +67,7 @@ from noise2noise.noise.family import (
     span,
     span_text,
 )
+from noise2noise.noise.profile import NoiseProfile
 
 
 def parse(spec: str) -> Corruption:
@@ -111,13 +112,17 @@ def _build_gaussian(numbers: str) -> Corruption:
     if high == 0:
         raise ValueError(f"sigma must be above 0, got {numbers}")
     draw = functools.partial(_gaussian, low=low / 255, high=high / 255)
-    return Corruption(f"gaussian:{span_text(low, high)}", unbiased=True, _draw=draw)
+    settings = functools.partial(_gaussian_settings, low=low / 255, high=high / 255)
+    profile = NoiseProfile.gaussian(low / 255) if low == high else None
+    spec = f"gaussian:{span_text(low, high)}"
+    return Corruption(spec, unbiased=True, profile=profile, _draw=draw, _settings=settings)
 
 
 def _build_poisson(numbers: str) -> Corruption:
     peak = _peak(numbers)
     draw = functools.partial(_poisson, peak=peak)
-    return Corruption(f"poisson:{number_text(peak)}", unbiased=True, _draw=draw)
+    profile = NoiseProfile((1 / peak,), (0.0,))
+    return Corruption(f"poisson:{number_text(peak)}", unbiased=True, profile=profile, _draw=draw)
 
 
 def _build_poisson_gaussian(numbers: str) -> Corruption:
@@ -128,7 +133,8 @@ def _build_poisson_gaussian(numbers: str) -> Corruption:
     sigma = number(texts[1], "sigma", above=0)
     draw = functools.partial(_poisson_gaussian, peak=peak, sigma=sigma / 255)
     spec = f"poisson-gaussian:{number_text(peak)},{number_text(sigma)}"
-    return Corruption(spec, unbiased=True, _draw=draw)
+    profile = NoiseProfile((1 / peak,), (sigma / 255,))
+    return Corruption(spec, unbiased=True, profile=profile, _draw=draw)
 
 
 def _build_bernoulli(numbers: str) -> Corruption:
@@ -208,6 +214,12 @@ _FAMILIES = {
 
 
 # Draws: clean (C, H, W) float32, H and W multiples of the scale -> noisy.
+
+
+def _gaussian_settings(
+    rng: np.random.Generator, channels: int, low: float, high: float
+) -> NoiseProfile:
+    return NoiseProfile.gaussian(rng.uniform(low, high), channels)
 
 
 def _gaussian(clean: np.ndarray, rng: np.random.Generator, low: float, high: float) -> np.ndarray:

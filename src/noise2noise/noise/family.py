@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from noise2noise.noise.profile import NoiseProfile
+
 Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+Settings = Callable[[np.random.Generator, int], NoiseProfile]
+"""The noise of one scene, drawn for an image of so many channels."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +24,16 @@ class Corruption:
         unbiased: whether the mean over draws is `clean(image)`, so that a network trained with a
             squared error on pairs of draws learns the clean image.
         scale: how many clean pixels, along each side, make one pixel of a draw; 1 keeps the size.
+        profile: the noise, where it is shot and read noise and the same in every draw; else None.
     """
 
     spec: str
     unbiased: bool
     scale: int = 1
+    profile: NoiseProfile | None = field(default=None, repr=False, compare=False)
     # A partial of a module's function rather than a closure, so that it can be pickled for workers.
     _draw: Draw = field(repr=False, compare=False, kw_only=True)
+    _settings: Settings | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     def draw(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """One noisy image.
@@ -45,6 +53,33 @@ class Corruption:
     def pair(self, clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Two draws of the same clean image with independent noise; see `draw`."""
         return self.draw(clean, rng), self.draw(clean, rng)
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether `told_pair` works: the noise is shot and read noise, without clipping."""
+        return self._settings is not None or self.profile is not None
+
+    def told_pair(
+        self, clean: np.ndarray, rng: np.random.Generator, shots: int = 1
+    ) -> tuple[np.ndarray, np.ndarray, NoiseProfile]:
+        """Two noisy images of one scene, and the noise of the first.
+
+        Arguments:
+            clean: `(C, H, W)`, in [0, 1].
+            rng: the only source of randomness.
+            shots: the second image is the mean of so many draws, with a variance so much smaller.
+
+        Raises:
+            ValueError: the noise can't be told (see `can_be_told`), or `clean` is not `(C, H, W)`.
+        """
+        clean = self._cropped(clean)
+        if self._settings is not None:
+            noise = self._settings(rng, len(clean))
+        elif self.profile is not None:
+            noise = self.profile.for_channels(len(clean))
+        else:
+            raise ValueError(f"{self.spec} is no shot and read noise, so it can't be told")
+        return sample(clean, noise, rng), sample(clean, noise, rng, shots), noise
 
     def clean(self, image: np.ndarray) -> np.ndarray:
         """What a draw is a noisy version of: the image itself, or for subpixel its block averages.
@@ -74,6 +109,37 @@ class Corruption:
                 f"got {height} x {width}"
             )
         return image[:, : rows * self.scale, : columns * self.scale].astype(np.float32, copy=False)
+
+
+_COUNTED = 0.004
+"""Shot noise from which photons are counted one by one."""
+
+
+def sample(
+    clean: np.ndarray, noise: NoiseProfile, rng: np.random.Generator, shots: int = 1
+) -> np.ndarray:
+    """The mean of `shots` noisy versions of `clean`, (C, H, W), whose noise is `noise`: float32.
+
+    Photons are counted for the light above `noise.black`.
+    """
+    noise, result = noise.for_channels(len(clean)), np.empty(clean.shape, np.float32)
+    for plane, out, shot, read in zip(clean, result, noise.shot, noise.read, strict=True):
+        out[:] = plane
+        if shot > 0:
+            out[:] = shot_noise(plane - noise.black, shot / shots, rng) + noise.black
+        if read > 0:
+            spread = np.float32(read / math.sqrt(shots))
+            out += spread * rng.standard_normal(plane.shape, dtype=np.float32)
+    return result
+
+
+def shot_noise(clean: np.ndarray, shot: float, rng: np.random.Generator) -> np.ndarray:
+    """Values of mean `clean` and variance `shot * clean`; there is no light below 0."""
+    light = np.maximum(clean, 0)
+    if shot >= _COUNTED:
+        return rng.poisson(light / shot) * np.float32(shot)
+    spread = np.sqrt(np.float32(shot) * light)
+    return clean + spread * rng.standard_normal(clean.shape, dtype=np.float32)
 
 
 @dataclass(frozen=True)

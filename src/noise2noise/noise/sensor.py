@@ -16,6 +16,12 @@
     in `[-10/255, 1]`. Not unbiased: the mean over draws is too dark at white by 0.4 standard
     deviations, and too bright at black by 0.4, 0.08, 0.008 or 0.0004 of them where the black level
     is 0, 1, 2 or 3 of them; two and a half deviations from either end there is nothing left of it.
+`sensor:blind`
+    All that sensors do: in half of the draws read noise alone, its standard deviation uniform from
+    0 to 75 in 8-bit units; in the others shot noise from 0.0001 to 0.16, uniform in its logarithm,
+    and read noise from 0 to 60, small ones more often (60 u^2, u uniform). In a third of the
+    images of several channels the variance of each is `exp(u)` times as large, u uniform from -0.4
+    to 0.4, as white balance leaves it. What the shipped models learned from.
 `banding:5,2`
     `x + r + c`, one `r ~ N(0, (5/255)^2)` for each row and one `c ~ N(0, (2/255)^2)` for each
     column, the same in all channels. `banding:5` is rows alone. Both may be ranges.
@@ -31,13 +37,23 @@ import math
 
 import numpy as np
 
-from noise2noise.noise.family import Corruption, Family, number, number_text, span, span_text
-
-_COUNTED = 0.004
-"""Shot noise from which photons are counted one by one."""
+from noise2noise.noise.family import (
+    Corruption,
+    Family,
+    Settings,
+    number,
+    number_text,
+    sample,
+    span,
+    span_text,
+)
+from noise2noise.noise.profile import NoiseProfile
 
 
 def _build_sensor(numbers: str) -> Corruption:
+    if numbers == "blind":
+        draw = functools.partial(_told, settings=_any_sensor)
+        return Corruption("sensor:blind", unbiased=True, _draw=draw, _settings=_any_sensor)
     texts = numbers.split(",")
     if len(texts) not in (2, 3):
         raise ValueError(f"expected SHOT,READ or SHOT,READ,BLACK, got {numbers!r}")
@@ -46,9 +62,12 @@ def _build_sensor(numbers: str) -> Corruption:
     if shot[1] == read[1] == 0:
         raise ValueError("shot and read noise are both 0")
     spec = f"sensor:{span_text(*shot)},{span_text(*read)}"
-    draw = functools.partial(_sensor, shot=shot, read=(read[0] / 255, read[1] / 255))
+    settings = functools.partial(_sensor_settings, shot=shot, read=(read[0] / 255, read[1] / 255))
+    draw = functools.partial(_told, settings=settings)
     if len(texts) == 2:
-        return Corruption(spec, unbiased=True, _draw=draw)
+        known = shot[0] == shot[1] and read[0] == read[1]
+        profile = NoiseProfile((shot[0],), (read[0] / 255,)) if known else None
+        return Corruption(spec, unbiased=True, profile=profile, _draw=draw, _settings=settings)
     black = number(texts[2], "the black level", at_least=0)
     clipped = functools.partial(_clipped_sensor, noise=draw, black=black / 255)
     return Corruption(f"{spec},{number_text(black)}", unbiased=False, _draw=clipped)
@@ -75,24 +94,26 @@ def uniform_in_logarithm(low: float, high: float, rng: np.random.Generator) -> f
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
-def shot_noise(clean: np.ndarray, shot: float, rng: np.random.Generator) -> np.ndarray:
-    """Values of mean `clean` and variance `shot * clean`; there is no light below 0."""
-    light = np.maximum(clean, 0)
-    if shot >= _COUNTED:
-        return rng.poisson(light / shot) * np.float32(shot)
-    spread = np.sqrt(np.float32(shot) * light)
-    return clean + spread * rng.standard_normal(clean.shape, dtype=np.float32)
+def _told(clean: np.ndarray, rng: np.random.Generator, settings: Settings) -> np.ndarray:
+    return sample(clean, settings(rng, len(clean)), rng)
 
 
-def _sensor(
-    clean: np.ndarray,
-    rng: np.random.Generator,
-    shot: tuple[float, float],
-    read: tuple[float, float],
-) -> np.ndarray:
-    slope, sigma = uniform_in_logarithm(*shot, rng), np.float32(rng.uniform(*read))
-    counted = shot_noise(clean, slope, rng) if slope > 0 else clean
-    return counted + sigma * rng.standard_normal(clean.shape, dtype=np.float32)
+def _sensor_settings(
+    rng: np.random.Generator, channels: int, shot: tuple[float, float], read: tuple[float, float]
+) -> NoiseProfile:
+    slope, sigma = uniform_in_logarithm(*shot, rng), rng.uniform(*read)
+    return NoiseProfile((slope,) * channels, (sigma,) * channels)
+
+
+def _any_sensor(rng: np.random.Generator, channels: int) -> NoiseProfile:
+    if rng.random() < 0.5:
+        slope, sigma = 0.0, rng.uniform(0, 75) / 255
+    else:
+        slope, sigma = uniform_in_logarithm(1e-4, 0.16, rng), 60 * rng.random() ** 2 / 255
+    gains = np.ones(channels)
+    if channels > 1 and rng.random() < 0.35:
+        gains = np.exp(rng.uniform(-0.4, 0.4, channels))
+    return NoiseProfile(tuple((slope * gains).tolist()), tuple((sigma * np.sqrt(gains)).tolist()))
 
 
 def _clipped_sensor(
@@ -117,7 +138,7 @@ FAMILIES = {
     "sensor": Family(
         "sensor:0.01,5",
         "shot noise of variance 0.01 x and read noise of sigma 5/255; both may be ranges; a third "
-        "number is the black level, and clips",
+        "number is the black level, and clips; sensor:blind is all that sensors do",
         _build_sensor,
     ),
     "banding": Family(

@@ -113,3 +113,55 @@ def test_a_camera_takes_images_of_any_size(shape):
 def test_a_camera_takes_grey_and_colour_only():
     with pytest.raises(ValueError, match="grey or colour images, got 2 channels"):
         draw(CAMERA, flat(0.5, 2))
+
+
+# Networks that are told the noise learn from these.
+
+GREY = np.full((1, 200, 200), 0.4, np.float32)
+
+
+@pytest.mark.parametrize(
+    "spec", ["gaussian:20", "poisson:30", "poisson-gaussian:30,5", "sensor:0.02,9"]
+)
+def test_a_told_pair_has_the_noise_that_is_told(spec):
+    corruption = parse(spec)
+    noisy, target, noise = corruption.told_pair(GREY, np.random.default_rng(0), shots=4)
+    expected = float(noise.variance(0.4, 0))
+    assert noise == corruption.profile
+    assert noisy.var() == pytest.approx(expected, rel=0.03)
+    assert target.var() == pytest.approx(expected / 4, rel=0.03)
+    assert noisy.mean() == pytest.approx(0.4, abs=0.003)
+    assert np.corrcoef(noisy.ravel(), target.ravel())[0, 1] == pytest.approx(0, abs=0.02)
+    assert corruption.draw(GREY, np.random.default_rng(1)).var() == pytest.approx(
+        expected, rel=0.03
+    )
+
+
+@pytest.mark.parametrize("spec", ["gaussian:5-50", "sensor:1e-4-0.1,0-20", "sensor:blind"])
+def test_both_images_of_a_told_pair_have_the_noise_of_one_scene(spec):
+    corruption, levels = parse(spec), set()
+    assert corruption.profile is None
+    for seed in range(5):
+        noisy, target, noise = corruption.told_pair(GREY, np.random.default_rng(seed))
+        assert noisy.var() == pytest.approx(float(noise.variance(0.4, 0)), rel=0.05)
+        assert target.var() == pytest.approx(noisy.var(), rel=0.1)
+        levels.add(round(float(noisy.std()), 3))
+    assert len(levels) > 3
+
+
+def test_blind_sensors_cover_what_they_say():
+    clean, corruption = np.full((3, 2, 2), 0.5, np.float32), parse("sensor:blind")
+    noises = [corruption.told_pair(clean, np.random.default_rng(i))[2] for i in range(2000)]
+    shots, reads = np.array([n.shot[0] for n in noises]), np.array([n.read[0] for n in noises])
+    assert np.mean(shots == 0) == pytest.approx(0.5, abs=0.05)
+    assert 0.1 < shots.max() < 0.16 * np.exp(0.4)
+    assert 74 / 255 < reads.max() < 75 / 255 * np.exp(0.2)
+    assert np.mean([len(set(n.read)) > 1 for n in noises]) == pytest.approx(0.35, abs=0.05)
+
+
+@pytest.mark.parametrize("spec", ["impulse:0.1", "banding:5", "sensor:0.01,5,10", "bernoulli:0.5"])
+def test_noise_that_is_no_line_is_not_told(spec):
+    corruption = parse(spec)
+    assert not corruption.can_be_told
+    with pytest.raises(ValueError, match="no shot and read noise, so it can't be told"):
+        corruption.told_pair(GREY, np.random.default_rng(0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from noise2noise.files import Image, write_image
 from noise2noise.studies import data
 
 
-def plain(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+def plain(items: Iterable, description: str, total: int) -> Iterable:
     return items
 
 
