@@ -121,7 +121,7 @@ def _measured(path: Path, image: Image, most: int) -> _Seen:
     levels = [float(each.level.max()) for each in points if len(each.level)]
     return _Seen(
         path=path,
-        parts=[part / np.float32(white) for part in sample(planes, most)],
+        parts=sample(planes, most),
         white=white,
         profile=profile,
         brightest=max(levels, default=profile.black),
@@ -133,13 +133,15 @@ def _together(seen: list[_Seen], save: Path | None, plot: Path | None, overwrite
     channels = {each.profile.channels for each in seen}
     if len(channels) > 1:
         raise UserError("the images are grey and colour; inspect those of one kind together")
+    if len({each.white for each in seen}) > 1:
+        raise UserError("the images differ in their bits; inspect those of one kind together")
     profile, points = measure([part for each in seen for part in each.parts])
     if save is not None:
         profile.save(save, overwrite)
     if plot is not None:
         from noise2noise.noise.figure import save_mean_variance  # a second for matplotlib
 
-        save_mean_variance(plot, profile, points, seen[0].white, overwrite)
+        save_mean_variance(plot, profile, points, overwrite)
 
 
 def _record(seen: _Seen) -> dict[str, object]:

@@ -19,7 +19,6 @@ def save_mean_variance(
     path: str | Path,
     profile: NoiseProfile,
     points: Sequence[Points],
-    white: float,
     overwrite: bool = False,
 ) -> None:
     """Draw each channel's variance by brightness, and its line.
@@ -27,7 +26,6 @@ def save_mean_variance(
     Arguments:
         path: the picture: `.png`, `.jpg`, `.webp`, `.pdf` or `.svg`.
         profile, points: of `noise2noise.noise.estimate.measure`.
-        white: the value in the file that is 1 in memory; the axes are in the file's units.
         overwrite: replace a file that stands at `path`.
 
     Raises:
@@ -42,11 +40,9 @@ def save_mean_variance(
             continue
         # The area of a point is how much it counts.
         area = 4 + 60 * each.weight / each.weight.max()
-        axes.scatter(
-            each.level * white, each.variance * white**2, area, colour, alpha=0.6, linewidths=0
-        )
+        axes.scatter(each.level, each.variance, area, colour, alpha=0.6, linewidths=0)
         ends = np.array([profile.black, each.level.max()])
-        axes.plot(ends * white, profile.variance(ends, channel) * white**2, color=colour)
+        axes.plot(ends, profile.variance(ends, channel), color=colour)
     axes.set_xlabel("brightness")
     axes.set_ylabel("variance of the noise")
     axes.set_ylim(bottom=0)

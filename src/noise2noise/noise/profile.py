@@ -204,12 +204,10 @@ class NoiseProfile:
             ) from error
 
     @classmethod
-    def parse(cls, text: str, white: float) -> NoiseProfile:
-        """What a user says the noise is: a standard deviation, or the path of a profile.
+    def parse(cls, text: str) -> NoiseProfile:
+        """What a user says the noise is: a standard deviation, `12`, or a profile, `camera.json`.
 
-        Arguments:
-            text: `12`, in the units of the image's file, or `camera.json`.
-            white: which of the file's values is 1 in memory: 255, 65535, or 1 for floats.
+        Both are in the units of the image's file, as `noise2noise inspect` shows and saves them.
 
         Raises:
             UserError: neither a number from 0 on nor a profile.
@@ -222,7 +220,7 @@ class NoiseProfile:
             raise UserError(
                 f"the noise's standard deviation must be finite and at least 0, got {text}"
             )
-        return cls.gaussian(sigma / white)
+        return cls.gaussian(sigma)
 
 
 def blurred(plane: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ def test_grey_images_are_told_the_grey_model(done, noisy):
 def test_a_profile_of_several_files_is_saved(done, noisy, tmp_path):
     done("inspect", noisy("a.png"), noisy("b.png"), "--save", tmp_path / "camera.json")
     profile = NoiseProfile.load(tmp_path / "camera.json")
-    deviations = [np.sqrt(profile.variance(0.5, channel)) * 255 for channel in range(3)]
+    deviations = [np.sqrt(profile.variance(128, channel)) for channel in range(3)]
     assert deviations == pytest.approx([20] * 3, rel=0.1)
 
 
@@ -92,6 +92,13 @@ def test_one_bad_file_leaves_the_others(run, noisy, tmp_path):
     assert outcome.status == 2
     assert "bad.png is not an image" in outcome.err
     assert len(json.loads(outcome.out)) == 1
+
+
+def test_files_of_other_bits_have_no_noise_together(run, noisy, tmp_path):
+    images = noisy("a.png"), noisy("b.tif", dtype="uint16")
+    outcome = run("inspect", *images, "--save", tmp_path / "p.json")
+    assert outcome.status == 2
+    assert "differ in their bits" in outcome.err
 
 
 def test_grey_and_colour_have_no_noise_together(run, noisy, tmp_path):

@@ -82,19 +82,18 @@ def test_a_profile_comes_back_from_its_file(tmp_path: Path):
     assert NoiseProfile.load(tmp_path / "p.json") == PROFILE
     with pytest.raises(UserError, match="exists already"):
         PROFILE.save(tmp_path / "p.json")
-    assert NoiseProfile.parse(str(tmp_path / "p.json"), 255) == PROFILE
+    assert NoiseProfile.parse(str(tmp_path / "p.json")) == PROFILE
 
 
-@pytest.mark.parametrize(("text", "white"), [("12", 255), ("12.5", 65535), ("0", 1)])
-def test_a_standard_deviation_is_in_the_units_of_the_file(text, white):
-    profile = NoiseProfile.parse(text, white)
-    assert np.allclose(profile.sigma(image(3)) * white, float(text), rtol=1e-6)
+@pytest.mark.parametrize("text", ["12", "12.5", "0", "1e-3"])
+def test_a_standard_deviation_stands_for_the_same_noise_everywhere(text):
+    assert np.allclose(NoiseProfile.parse(text).sigma(image(3)), float(text), rtol=1e-6)
 
 
 @pytest.mark.parametrize("text", ["-1", "nan", "inf"])
 def test_standard_deviations_that_are_refused(text):
     with pytest.raises(UserError, match=f"at least 0, got {text}"):
-        NoiseProfile.parse(text, 255)
+        NoiseProfile.parse(text)
 
 
 def altered(**changes: object) -> bytes:
