@@ -1,4 +1,4 @@
-"""Measures the noise of an image, from it alone or from two recordings of one scene.
+"""Measures the noise of an image from it alone; docs/noise.md says how well.
 
 Squares of 8 x 8 pixels (`noise2noise.noise.patches`) are sorted into classes of like brightness. In
 each class the smoothest are kept, the variance of their highest frequencies is the noise's, and a
