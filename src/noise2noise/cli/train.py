@@ -15,6 +15,7 @@ from noise2noise.errors import UserError
 from noise2noise.fit import Trainer, TrainingConfig, TrainingStopped, configure, stored_config
 from noise2noise.fit.configuration import SOURCES
 from noise2noise.fit.recipe import read_recipe
+from noise2noise.networks import ARCHITECTURES
 
 
 def register(app: typer.Typer) -> None:
@@ -135,7 +136,8 @@ def _new(out: Path, asked: dict[str, Any], overwrite: bool) -> TrainingConfig:
 
 def _describe(trainer: Trainer) -> None:
     config = trainer.config
-    shape = (config.batch_size, trainer.source.channels, config.crop, config.crop)
+    inputs = ARCHITECTURES[config.architecture].inputs(trainer.sizes)
+    shape = (config.batch_size, inputs, config.crop, config.crop)
     cost = summary(trainer.model, shape)
     reference = "clean images" if trainer.validation.reference_is_clean else "noisy partners"
     images = len(trainer.validation.pairs)

@@ -8,6 +8,8 @@ float32 `(C, crop, crop)`, scaled so that black is 0 and white is 1; noise may l
 - `CorruptedPhotographs`: clean photographs, with noise drawn anew for every crop.
 - `GeneratedImages`: the same with pictures made on the spot, so that nothing has to be downloaded.
 
+`source.telling(...)` makes any of them one for a network that is told the noise.
+
 `split` holds some images back for validation, `batches` turns the others into one epoch. Every
 random choice follows from the numbers given, whatever the number of workers.
 """
@@ -17,6 +19,7 @@ from noise2noise.data.minibatches import batches, steps_per_epoch
 from noise2noise.data.pair_file import load_pair_file
 from noise2noise.data.recorded import FolderPairs, TensorPairs, matched
 from noise2noise.data.source import PairSource, Track
+from noise2noise.data.telling import Telling
 from noise2noise.data.validation import ValidationSet, split, validation_set
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "FolderPairs",
     "GeneratedImages",
     "PairSource",
+    "Telling",
     "TensorPairs",
     "Track",
     "ValidationSet",

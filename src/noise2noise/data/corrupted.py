@@ -11,10 +11,14 @@ import numpy as np
 from noise2noise.data import streams
 from noise2noise.data.pixels import centre, decoded, in_channels, random_views, refuse_small
 from noise2noise.data.source import PairSource, Track, silently
+from noise2noise.data.telling import Telling, is_halved, told, varied
 from noise2noise.data.words import checked_channels, checked_crop, colour_text, counted
 from noise2noise.dead_leaves import dead_leaves
+from noise2noise.errors import UserError
 from noise2noise.files import Scale, list_images
+from noise2noise.noise import NoiseProfile
 from noise2noise.noise.corruptions import Corruption
+from noise2noise.noise.family import blocks
 
 
 class _CorruptedImages(PairSource):
@@ -29,6 +33,7 @@ class _CorruptedImages(PairSource):
         self.channels = len(pixels[0])
         self._pixels = pixels
         self._corruption = corruption
+        self._means: dict[int, float] = {}
 
     def _fill(
         self,
@@ -42,18 +47,71 @@ class _CorruptedImages(PairSource):
         side = self.crop * self._corruption.scale
         views = random_views(np.array([image.shape[1:] for image in pixels]), side, rng)
         for place, (image, view) in enumerate(zip(pixels, views, strict=True)):
-            clean = Scale.of(image.dtype).to_unit(view.of(image))
+            clean = _unit(view.of(image))
             inputs[place], targets[place] = self._corruption.pair(clean, rng)
 
-    def _validation_pair(self, image: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-        pixels = centre(self._pixels[image], side * self._corruption.scale)
-        clean = Scale.of(pixels.dtype).to_unit(pixels)
+    def _fill_told(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        images: np.ndarray,
+        rng: np.random.Generator,
+        telling: Telling,
+    ) -> None:
+        for place, index in enumerate(images.tolist()):
+            image = self._pixels[index]
+            if telling.varied:
+                clean, light = self._varied(image, rng)
+            else:
+                clean, light = _crop(image, self.crop, rng), 1.0
+            pair = self._corruption.told_pair(clean, rng, telling.shots)
+            inputs[place], targets[place] = told(*pair, light * self._mean(index), rng)
+
+    def _varied(self, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        """A crop at another scale and in another light, and how bright that light is."""
+        halved = is_halved(rng) and min(image.shape[1:]) >= 2 * self.crop
+        clean = _crop(image, 2 * self.crop if halved else self.crop, rng)
+        if halved:
+            clean = blocks(clean, 2).mean(axis=-1)
+        result = varied(clean, rng)
+        return result, float(result.mean() / max(clean.mean(), np.finfo(np.float32).tiny))
+
+    def _mean(self, image: int) -> float:
+        """Of a clean image, on the unit scale."""
+        if image not in self._means:
+            self._means[image] = float(_unit(self._pixels[image][:, ::4, ::4]).mean())
+        return self._means[image]
+
+    def _check_telling(self) -> None:
+        if not self._corruption.can_be_told:
+            raise UserError(
+                f"the noise {self._corruption.spec} can't be told to a network; choose shot and "
+                "read noise, such as sensor:blind or gaussian:25, or another architecture"
+            )
+
+    def _validation_pair(
+        self, image: int, side: int
+    ) -> tuple[np.ndarray, np.ndarray, NoiseProfile | None]:
+        clean = _unit(centre(self._pixels[image], side * self._corruption.scale))
         rng = np.random.default_rng((streams.VALIDATION, image))
-        return self._corruption.draw(clean, rng), self._corruption.clean(clean)
+        if self._telling is None:
+            return self._corruption.draw(clean, rng), self._corruption.clean(clean), None
+        noisy, _, noise = self._corruption.told_pair(clean, rng)
+        return noisy, clean, noise
 
     def _noise(self) -> str:
         crops = f"crops of {self.crop} x {self.crop}, {colour_text(self.channels)}"
         return f"noise {self._corruption.spec} drawn anew for each, {crops}"
+
+
+def _unit(pixels: np.ndarray) -> np.ndarray:
+    return Scale.of(pixels.dtype).to_unit(pixels)
+
+
+def _crop(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    """A random square of an image, on the unit scale."""
+    (view,) = random_views(np.array([image.shape[1:]]), side, rng)
+    return _unit(view.of(image))
 
 
 class CorruptedPhotographs(_CorruptedImages):

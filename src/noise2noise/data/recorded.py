@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import torch
 from noise2noise.data.pair_file import check_tensors
 from noise2noise.data.pixels import centre, decoded, random_views, refuse_small
 from noise2noise.data.source import PairSource, Track, silently
+from noise2noise.data.telling import Telling, told
 from noise2noise.data.words import checked_crop, colour_text, counted, shortened, size_text
 from noise2noise.errors import UserError
 from noise2noise.files import Scale, list_images
+from noise2noise.noise import NoiseProfile, profile_of_pairs
 
 
 class _RecordedPairs(PairSource):
@@ -58,9 +61,39 @@ class _RecordedPairs(PairSource):
             inputs /= self._scale.white
             targets /= self._scale.white
 
-    def _validation_pair(self, image: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    def _fill_told(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        images: np.ndarray,
+        rng: np.random.Generator,
+        telling: Telling,
+    ) -> None:
+        noisy = np.empty(targets.shape, np.float32)
+        self._fill(noisy, targets, images, rng)
+        for place, image in enumerate(images.tolist()):
+            mean = float(self._first[image].mean(dtype=np.float64) / self._scale.white)
+            pair = noisy[place], targets[place]
+            inputs[place], targets[place] = told(*pair, self.noise, mean, rng)
+
+    @functools.cached_property
+    def noise(self) -> NoiseProfile:
+        """The noise of the images, measured from all pairs."""
+        return profile_of_pairs(self._first, self._second).scaled(1 / self._scale.white)
+
+    def _check_telling(self) -> None:
+        if self.reference_is_clean:
+            raise UserError(
+                "the noise of pairs of noisy and clean images can't be told to a network; choose "
+                "another architecture"
+            )
+
+    def _validation_pair(
+        self, image: int, side: int
+    ) -> tuple[np.ndarray, np.ndarray, NoiseProfile | None]:
         first, second = (centre(pixels[image], side) for pixels in (self._first, self._second))
-        return self._scale.to_unit(first), self._scale.to_unit(second)
+        noise = None if self._telling is None else self.noise
+        return self._scale.to_unit(first), self._scale.to_unit(second), noise
 
 
 class TensorPairs(_RecordedPairs):

@@ -9,6 +9,10 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
+from noise2noise.data.telling import Telling
+from noise2noise.guidance import Guidance
+from noise2noise.noise import NoiseProfile
+
 Track = Callable[[Iterable, str, int], Iterable]
 """What shows progress: called with items, a description and their number, it yields the items, as
 `rich.progress.track` does."""
@@ -30,6 +34,7 @@ class PairSource(ABC):
     takes_time: ClassVar[bool]
     channels: int
     reference_is_clean: bool
+    _telling: Telling | None = None
 
     def __init__(self, shapes: np.ndarray, crop: int) -> None:
         # shapes: (images, 2), height and width of each image, in pixels of the pairs.
@@ -60,18 +65,48 @@ class PairSource(ABC):
     ) -> tuple[np.ndarray, np.ndarray]:
         """(inputs, targets) number `indices` of `len(self)`: float32 `(N, channels, crop, crop)`.
 
+        After `telling`, inputs have twice the channels: the noise comes after the image.
+
         The place of each crop, flips and quarter turns, alike on both sides, and what noise there
         is to draw all come from `rng`.
         """
         images = self._image_of_crop[indices]
         shape = (len(images), self.channels, self.crop, self.crop)
-        inputs, targets = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        self._fill(inputs, targets, images, rng)
+        targets = np.empty(shape, np.float32)
+        if self._telling is None:
+            inputs = np.empty(shape, np.float32)
+            self._fill(inputs, targets, images, rng)
+            return inputs, targets
+        inputs = np.empty((shape[0], 2 * shape[1], *shape[2:]), np.float32)
+        self._fill_told(inputs, targets, images, rng, self._telling)
         return inputs, targets
 
     def validation_pair(self, index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         """(noisy, reference) of image `index` of `images`: its centre, `side` pixels square."""
-        return self._validation_pair(self._images[index], side)
+        return self._validation_pair(self._images[index], side)[:2]
+
+    def guidance(self, index: int, side: int) -> Guidance:
+        """What a network that is told the noise is told of `validation_pair`'s noisy image."""
+        noisy, _, noise = self._validation_pair(self._images[index], side)
+        if noise is None:
+            raise ValueError(f"the noise of {self.describe()} can't be told")
+        return Guidance(noise, float(noisy.mean(dtype=np.float64)))
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether the batches are for a network that is told the noise."""
+        return self._telling is not None
+
+    def telling(self: Source, telling: Telling) -> Source:
+        """The same source for a network that is told the noise.
+
+        Raises:
+            UserError: the noise can't be told.
+        """
+        self._check_telling()
+        part = copy.copy(self)
+        part._telling = telling
+        return part
 
     def subset(self: Source, indices: Sequence[int] | np.ndarray) -> Source:
         """The same kind of source with only these of the `images`, without copying a pixel."""
@@ -93,7 +128,24 @@ class PairSource(ABC):
     ) -> None: ...
 
     @abstractmethod
-    def _validation_pair(self, image: int, side: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def _fill_told(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        images: np.ndarray,
+        rng: np.random.Generator,
+        telling: Telling,
+    ) -> None: ...
+
+    @abstractmethod
+    def _check_telling(self) -> None:
+        """Raise a UserError if the noise can't be told."""
+
+    @abstractmethod
+    def _validation_pair(
+        self, image: int, side: int
+    ) -> tuple[np.ndarray, np.ndarray, NoiseProfile | None]:
+        """(noisy, reference, the noise if it can be told)."""
 
 
 def silently(items: Iterable, description: str, total: int) -> Iterable:

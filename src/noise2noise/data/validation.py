@@ -8,6 +8,7 @@ import numpy as np
 
 from noise2noise.data.source import PairSource, Source
 from noise2noise.errors import UserError
+from noise2noise.guidance import Guidance
 
 VALIDATION_SHARE = 20
 """One image in so many is held back for validation, at least one."""
@@ -30,10 +31,12 @@ class ValidationSet:
             image of the same scene; a PSNR against it is lower than the true one because the
             reference's own noise counts as error, but that part is the same for every model, so it
             ranks them alike.
+        guidances: what a network that is told the noise is told of each input.
     """
 
     pairs: list[tuple[np.ndarray, np.ndarray]]
     reference_is_clean: bool
+    guidances: list[Guidance] | None = None
 
 
 def validation_set(source: PairSource) -> ValidationSet:
@@ -43,7 +46,10 @@ def validation_set(source: PairSource) -> ValidationSet:
     """
     side = _validation_side(source)
     pairs = [source.validation_pair(index, side) for index in range(source.images)]
-    return ValidationSet(pairs, source.reference_is_clean)
+    guidances = None
+    if source.is_telling:
+        guidances = [source.guidance(index, side) for index in range(source.images)]
+    return ValidationSet(pairs, source.reference_is_clean, guidances)
 
 
 def split(source: Source) -> tuple[Source, ValidationSet]:

@@ -57,6 +57,17 @@ class TrainingConfig(BaseModel):
     corruption: str | None = _option(
         _DATA, None, "The noise to add, such as gaussian:25; see below.", metavar="NOISE"
     )
+    target_shots: int = _option(
+        _DATA,
+        1,
+        "Targets are means of so many noisy versions (drawn noise, architecture guided).",
+        ge=1,
+    )
+    varied: bool = _option(
+        _DATA,
+        False,
+        "Crops at two scales, in any light, a few of them flat (drawn noise, architecture guided).",
+    )
     validation: Path | None = _option(
         _DATA,
         None,

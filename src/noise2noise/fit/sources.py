@@ -8,6 +8,7 @@ from noise2noise.data import (
     FolderPairs,
     GeneratedImages,
     PairSource,
+    Telling,
     TensorPairs,
     Track,
     ValidationSet,
@@ -33,6 +34,13 @@ def open_data(config: TrainingConfig, track: Track) -> tuple[PairSource, Validat
         raise UserError(
             f"crop must be a multiple of {multiple} for {config.architecture}, got {config.crop}"
         )
+    if networks.ARCHITECTURES[config.architecture].told:
+        return split(_telling(config, _open_source(config, track)))
+    if config.target_shots != 1 or config.varied:
+        raise UserError(
+            "target_shots and varied are for networks that are told the noise; choose the "
+            "architecture guided, or leave them out"
+        )
     if config.validation is None:
         return split(_open_source(config, track))
     noisy, clean = load_pair_file(config.validation)  # first, because it is quickly refused
@@ -49,6 +57,17 @@ def open_data(config: TrainingConfig, track: Track) -> tuple[PairSource, Validat
             f"but those to train on have {source.channels}"
         )
     return source, validation_set(TensorPairs(noisy, clean, side, target_is_clean=True))
+
+
+def _telling(config: TrainingConfig, source: PairSource) -> PairSource:
+    if config.validation is not None:
+        raise UserError(
+            f"the noise in {config.validation} isn't known, and {config.architecture} is to be "
+            "told it; leave validation out, and some of the images are held back"
+        )
+    if config.corruption is None and (config.target_shots != 1 or config.varied):
+        raise UserError("target_shots and varied need noise that is drawn; give a corruption")
+    return source.telling(Telling(config.target_shots, config.varied))
 
 
 def _open_source(config: TrainingConfig, track: Track) -> PairSource:

@@ -43,6 +43,7 @@ from noise2noise.fit.folder import RunFolder
 from noise2noise.fit.observer import Epoch, Observer, Position
 from noise2noise.fit.sources import open_data
 from noise2noise.fit.step import step
+from noise2noise.guidance import Guidance
 from noise2noise.metrics import psnr
 
 SAVE_SECONDS = 120
@@ -272,8 +273,9 @@ class Trainer:
         """
         self.model.eval()
         values = []
-        for noisy, reference in self.validation.pairs:
-            prediction = self.model.infer(torch.from_numpy(noisy)[None])[0].numpy()
+        guidances = self.validation.guidances or [None] * len(self.validation.pairs)
+        for (noisy, reference), guidance in zip(self.validation.pairs, guidances, strict=True):
+            prediction = self._prediction(noisy, guidance)
             if self.validation.reference_is_clean:
                 prediction = np.clip(prediction, 0, 1)
             if not np.isfinite(prediction).all():
@@ -281,6 +283,11 @@ class Trainer:
             values.append(psnr(prediction, reference))
         self.model.train()
         return sum(values) / len(values)
+
+    def _prediction(self, noisy: np.ndarray, guidance: Guidance | None) -> np.ndarray:
+        x = noisy if guidance is None else guidance.input(noisy, 1)
+        y = self.model.infer(torch.from_numpy(x)[None])[0].numpy()
+        return y if guidance is None else guidance.result(y)
 
     # -- what is kept -----------------------------------------------------------------------------
 

@@ -198,6 +198,7 @@ def test_a_stopped_run_ends_as_if_never_stopped(folders, tmp_path, undisturbed, 
         {"optimizer": "adamw", "schedule": "constant", "loss": "l1"},
         {"loss": "log-mse"},
         {"ema": 0.9, "warmup": 3},
+        {"architecture": "guided", "sizes": {"width": 4, "depth": 0, "blocks": 1}},
     ],
 )
 def test_every_optimizer_and_schedule_resumes(folders, tmp_path, options):
