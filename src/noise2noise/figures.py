@@ -47,14 +47,16 @@ def save_curves(
         overwrite: replace a file that stands at `path`.
 
     Raises:
-        UserError: the CSV file is missing or lacks a column, there is no row, `path` exists or has
-            another suffix.
+        UserError: the CSV file is missing or lacks a column, there is no row, an epoch is not
+            finite, `path` exists or has another suffix.
         OSError: the disk refused.
     """
     rows = _read_rows(Path(history)) if isinstance(history, (str, Path)) else history
     epoch, loss, psnr = (
         _column(rows, name) for name in ("epoch", "training_loss", "validation_psnr")
     )
+    if not np.isfinite(epoch).all():
+        raise UserError("the history has an epoch that is no finite number; leave out its row")
     figure = Figure(figsize=(9, 3.4), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_curve(left, epoch, loss, "training loss", _BLUE)

@@ -20,6 +20,7 @@ from ee559.course_model import read_best
 from noise2noise import networks
 from noise2noise.data import load_pair_file
 from noise2noise.denoiser import Denoiser
+from noise2noise.figures import save_curves
 from noise2noise.files import bands_of, open_stack, read_image
 from noise2noise.fit import Trainer, configure
 from noise2noise.fit.recipe import read_recipe
@@ -150,6 +151,18 @@ sizes = { width = 8, depth = 1 }
 """
 
 
+HISTORY = b"""\
+epoch,training_loss,validation_psnr,seconds
+1,0.5,20.1,1.234
+2,0.05,24.6,1.2
+3,0.01,25.0,1.1
+"""
+
+
+def _curves(folder: Path) -> Callable[[Path], object]:
+    return lambda path: save_curves(path, folder / "curves.png")
+
+
 def _plain(read: Callable[[Path], object]) -> Callable[[Path], Callable[[Path], object]]:
     return lambda folder: read
 
@@ -178,6 +191,7 @@ READERS = {
     "pairs": Reader(".pkl", _pairs, _plain(load_pair_file)),
     "bestmodel": Reader(".pth", _best, _plain(read_best)),
     "profile": Reader(".json", _profile, _plain(NoiseProfile.load)),
+    "history": Reader(".csv", lambda folder: [HISTORY], _curves),
     "recipe": Reader(
         ".toml", lambda folder: [RECIPE], _plain(lambda path: configure(**read_recipe(path)))
     ),

@@ -201,7 +201,9 @@ class TestCurves:
         (tmp_path / "other.csv").write_text("epoch,loss\n1,0.5\n")
         (tmp_path / "empty.csv").write_text("epoch,training_loss,validation_psnr\n")
         (tmp_path / "words.csv").write_text("epoch,training_loss,validation_psnr\n1,low,20\n")
+        (tmp_path / "nan.csv").write_text("epoch,training_loss,validation_psnr\nnan,1,20\n")
         for name, words in (
+            ("nan", "an epoch that is no finite number"),
             ("other", "training_loss"),
             ("empty", "no epoch"),
             ("words", "training_loss"),
