@@ -13,12 +13,12 @@ def changed(model: Sequential) -> None:
 
 def test_the_average_is_the_formula_s():
     model = Sequential(Conv2d(1, 2, 3))
-    average, expected = Average(model, decay=0.9), model[0].weight.clone()
+    average, expected = Average(model, decay=0.9), model.state_dict()["0.weight"].clone()
     for step in range(1, 100):
         changed(model)
         average.update()
         keep = min(0.9, (1 + step) / (10 + step))
-        expected = keep * expected + (1 - keep) * model[0].weight
+        expected = keep * expected + (1 - keep) * model.state_dict()["0.weight"]
     torch.testing.assert_close(average.state_dict()["0.weight"], expected)
 
 
@@ -27,14 +27,14 @@ def test_applied_lends_the_average_and_gives_the_weights_back_also_after_an_erro
     average = Average(model, decay=0.5)
     changed(model)
     average.update()
-    own = model[0].weight.clone()
+    own = model.state_dict()["0.weight"].clone()
     with average.applied():
-        assert not torch.equal(model[0].weight, own)
-        assert torch.equal(model[0].weight, average.state_dict()["0.weight"])
-    assert torch.equal(model[0].weight, own)
+        assert not torch.equal(model.state_dict()["0.weight"], own)
+        assert torch.equal(model.state_dict()["0.weight"], average.state_dict()["0.weight"])
+    assert torch.equal(model.state_dict()["0.weight"], own)
     with pytest.raises(ZeroDivisionError), average.applied():
         raise ZeroDivisionError
-    assert torch.equal(model[0].weight, own)
+    assert torch.equal(model.state_dict()["0.weight"], own)
 
 
 def test_buffers_are_averaged_and_counts_are_taken_over():

@@ -12,6 +12,7 @@ import torch
 from chainrule.serialization import load_shapes, load_tensors, save_tensors
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
+from noise2noise.model_file import read_model
 
 
 def refusal(path: Path) -> str:
@@ -114,6 +115,18 @@ def test_weights_of_other_kinds_than_floats_are_refused(make_model, dtype):
     name = next(iter(tensors))
     save_tensors(path, {**tensors, name: tensors[name].to(dtype)}, metadata, overwrite=True)
     assert f"its weight {name} holds {dtype}" in refusal(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precision_become_float32(make_model, dtype):
+    path = make_model()
+    tensors, metadata = load_tensors(path)
+    kept = {name: value.to(dtype) for name, value in tensors.items()}
+    save_tensors(path, kept, metadata, overwrite=True)
+    network, _ = read_model(path, "half")
+    for name, value in network.state_dict().items():
+        assert value.dtype is torch.float32
+        assert torch.equal(value, kept[name].float())
 
 
 def test_a_weight_that_is_infinite_in_float32_is_refused(make_model):
