@@ -122,7 +122,7 @@ OPTIMIZERS = [
 ]
 
 
-def sequence(of: ModuleType) -> OrderedDict:
+def sequence(of: ModuleType) -> OrderedDict[str, object]:
     """The network of one of the reports, with names, out of the classes of `of`."""
     transposed = getattr(of, "TransposeConv2d", nn.ConvTranspose2d)
     layers = [

@@ -447,7 +447,9 @@ def test_a_pickle_is_never_opened(tmp_path):
     assert not fired.exists()
 
 
-def rewritten(path: Path, tensors: dict | None = None, **metadata: str | None) -> Path:
+def rewritten(
+    path: Path, tensors: dict[str, torch.Tensor] | None = None, **metadata: str | None
+) -> Path:
     """The model file with other tensors or other metadata; None takes an entry away."""
     old_tensors, old_metadata = load_tensors(path)
     new = {k: v for k, v in {**old_metadata, **metadata}.items() if v is not None}

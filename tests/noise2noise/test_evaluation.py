@@ -33,7 +33,9 @@ def silently(items, description, total):
     return items
 
 
-def scores(images: TestSet, models: list[str], against: list[str] | None = None) -> dict:
+def scores(
+    images: TestSet, models: list[str], against: list[str] | None = None
+) -> dict[object, dict[str, Any]]:
     rows = evaluate_all(images, models, against or [], silently)
     return {row.method: asdict(row) for row in rows}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -120,7 +121,7 @@ def inference(model: Module, x: Tensor, variant: str) -> Step:
     return step
 
 
-def _prepared(model: Module, variant: str, *images: Tensor) -> tuple:
+def _prepared(model: Module, variant: str, *images: Tensor) -> tuple[Any, ...]:
     network = twin(model)
     if variant == "eager":
         return network, *images

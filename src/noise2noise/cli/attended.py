@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -25,7 +26,7 @@ class Terminal(Observer):
     def __init__(self) -> None:
         self.stop_requested = threading.Event()
 
-    def track(self, items: Iterable, description: str, total: int) -> Iterable:
+    def track(self, items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
         return track(items, description, total)
 
     def on_message(self, text: str) -> None:

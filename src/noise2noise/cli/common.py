@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -18,7 +19,7 @@ results = Console(markup=False, emoji=False, highlight=False)
 """Tables of results; lines of text are printed by `print`."""
 
 
-def track(items: Iterable, description: str, total: int) -> Iterable:
+def track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
     """A progress bar with time left over `items`; nothing where no one is watching.
 
     Results printed meanwhile appear above the bar, or where standard output was sent to.

@@ -91,7 +91,7 @@ def denoise(
         raise typer.Exit(2)
 
 
-def _untracked(items: Iterable, description: str, total: int) -> Iterable:
+def _untracked(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
     return items
 
 

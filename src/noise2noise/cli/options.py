@@ -17,13 +17,13 @@ from pydantic.fields import FieldInfo
 from noise2noise.errors import UserError
 
 
-def with_options_of(config: type[BaseModel]) -> Callable[[Callable], Callable]:
+def with_options_of(config: type[BaseModel]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a command that has `context` and some options of its own: it gets all of `config`'s.
 
     The command takes them as `**options`, and reads from `given` which of them were given.
     """
 
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(command, eval_str=True)
         parameters = [each for each in own.parameters.values() if each.kind is not each.VAR_KEYWORD]
         parameters += [_parameter(name, field) for name, field in config.model_fields.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from noise2noise.data.telling import Telling
 from noise2noise.guidance import Guidance
 from noise2noise.noise import NoiseProfile
 
-Track = Callable[[Iterable, str, int], Iterable]
+Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """What shows progress: called with items, a description and their number, it yields the items, as
 `rich.progress.track` does."""
 
@@ -148,6 +148,6 @@ class PairSource(ABC):
         """(noisy, reference, the noise if it can be told)."""
 
 
-def silently(items: Iterable, description: str, total: int) -> Iterable:
+def silently(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
     """The `Track` that shows nothing."""
     return items

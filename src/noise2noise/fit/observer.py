@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import inf
+from typing import Any
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Observer:
     The methods are called in the thread that trains, so they had better be quick.
     """
 
-    def track(self, items: Iterable, description: str, total: int) -> Iterable:
+    def track(self, items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
         """Yield the items; called around what takes time before training, such as reading files."""
         return items
 

@@ -117,7 +117,7 @@ def _any_sensor(rng: np.random.Generator, channels: int) -> NoiseProfile:
 
 
 def _clipped_sensor(
-    clean: np.ndarray, rng: np.random.Generator, noise: functools.partial, black: float
+    clean: np.ndarray, rng: np.random.Generator, noise: functools.partial[np.ndarray], black: float
 ) -> np.ndarray:
     return noise(clean, rng).clip(-black, 1)
 

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -191,7 +191,7 @@ def result_of(spec: Spec, runs: Path) -> Result | None:
         raise UserError(f"{path} is damaged; remove it, and the run goes on: {error}") from error
 
 
-def _epochs(rows: list[dict]) -> list[Epoch]:
+def _epochs(rows: list[dict[str, Any]]) -> list[Epoch]:
     return [Epoch(**row) for row in rows]
 
 

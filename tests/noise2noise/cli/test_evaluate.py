@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_ins: Path, fold
     return Path("clean")
 
 
-def measured(folder: Path, seed: int, *models: str, against: list[str] | None = None) -> list:
+def measured(
+    folder: Path, seed: int, *models: str, against: list[str] | None = None
+) -> list[dict[str, Any]]:
     images = corrupted(folder, "gaussian:25", seed)
     rows = evaluate_all(images, list(models), against or [], lambda items, *_: items)
     return [{**row, "seconds": 0} for row in rows]

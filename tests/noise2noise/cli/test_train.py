@@ -142,7 +142,7 @@ def test_a_run_stopped_by_ctrl_c_and_resumed_ends_with_the_same_weights(done, ru
     assert history(Path("two sittings")) == history(Path("straight"))
 
 
-def wait_for(path: Path, process: subprocess.Popen) -> None:
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while not path.exists():
         assert process.poll() is None, process.communicate()
@@ -228,7 +228,7 @@ def test_a_conflicting_option_is_refused_by_name(refused_late, trained, options,
 
 
 @pytest.fixture
-def refused_late(run: Callable) -> Callable[..., str]:
+def refused_late(run: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
     """As `refused`, but progress may be told before."""
 
     def refused(*arguments: object) -> str:

@@ -536,7 +536,7 @@ def test_a_tiff_that_needs_another_package(tmp_path):
     tifffile.imwrite(path, noise((4, 4, 3), "uint16"), photometric="rgb", metadata=None)
     edit_tag(path, 259, 34712)  # JPEG 2000
     try:
-        import imagecodecs  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import imagecodecs  # noqa: F401  # pyright: ignore[reportMissingImports, reportUnusedImport]
     except ImportError:
         refuse(path, "16-bit pixels packed as JPEG2000, .*: pip install imagecodecs")
 

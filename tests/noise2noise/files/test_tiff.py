@@ -364,7 +364,7 @@ def test_private_tags_stay_on_each_page(tmp_path):
         assert tags(result, page)[65001] == f"frame {page}"
 
 
-def directories(path: Path) -> tuple[dict, dict]:
+def directories(path: Path) -> tuple[dict[int, object], dict[int, object]]:
     with PIL.Image.open(path) as image:
         exif = image.getexif()
         return dict(exif.get_ifd(34665)), dict(exif.get_ifd(34853))

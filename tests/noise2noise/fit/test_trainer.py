@@ -758,7 +758,7 @@ def test_reading_the_data_is_shown(folders, tmp_path):
     shown = []
 
     class Tracking(Observer):
-        def track(self, items: Iterable, description: str, total: int) -> Iterable:
+        def track(self, items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
             shown.append((description, total))
             return items
 

@@ -97,7 +97,12 @@ def test_standard_deviations_that_are_refused(text):
 
 
 def altered(**changes: object) -> bytes:
-    content = {"format": "noise2noise noise profile", "version": 1, "shot": [0.1], "read": [0.1]}
+    content: dict[str, object] = {
+        "format": "noise2noise noise profile",
+        "version": 1,
+        "shot": [0.1],
+        "read": [0.1],
+    }
     content.update(changes)
     return json.dumps({name: value for name, value in content.items() if value != "gone"}).encode()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from noise2noise.files import Image, write_image
 from noise2noise.studies import data
 
 
-def plain(items: Iterable, description: str, total: int) -> Iterable:
+def plain(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
     return items
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ from noise2noise.studies.runs import (
 SMALL = recipe("zhao", "sgd", lr=0.5, momentum=0.9, batch=8, epochs=3, pairs=40, sizes={"width": 4})
 
 
-def plain(items: Iterable, description: str, total: int) -> Iterable:
+def plain(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
     return items
 
 
@@ -47,7 +48,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(spec, images, tmp_
     whole = run(spec, images, tmp_path / "whole")
     stopping = iter(range(2 * spec.steps - 1))  # the last step of epoch 2 is never done
 
-    def stop(items: Iterable, description: str, total: int) -> Iterable:
+    def stop(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
         for item in items:
             if next(stopping, None) is None:
                 raise KeyboardInterrupt
@@ -72,7 +73,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(spec, images, tmp_
 def test_a_finished_run_is_not_done_again(images, tmp_path):
     first = run(SMALL, images, tmp_path)
 
-    def forbidden(items: Iterable, description: str, total: int) -> Iterable:
+    def forbidden(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
         raise AssertionError("it trains")
 
     assert train(SMALL, images, tmp_path, forbidden, lambda line: None) == first
@@ -115,7 +116,7 @@ def test_the_order_of_the_pairs_is_another_in_each_epoch(images, tmp_path):
     losses: list[list[float]] = []
 
     class Noting:
-        def __call__(self, items: Iterable, description: str, total: int) -> Iterable:
+        def __call__(self, items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
             losses.append([int(chosen) for chosen in items])
             return items
 
