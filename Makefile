@@ -16,7 +16,7 @@ help:
 	@echo "make asan       test the compiled kernels with AddressSanitizer (needs g++ on Linux)"
 	@echo "make tsan       look for data races in them with ThreadSanitizer (the same)"
 	@echo "make fuzz       feed damaged files to every reader: make fuzz SECONDS=600 SEED=1"
-	@echo "make lint       check style and types"
+	@echo "make lint       check style, imports and types"
 	@echo "make clean      remove the environment, caches and built packages"
 	@echo "All but the last install what they need into $(VENV). Another Python: make test PYTHON=python3.12"
 	@echo "Some of the tests: make test TESTS=tests/chainrule"
@@ -73,6 +73,7 @@ fuzz: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/pyright
 
 clean:
