@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure asan tsan fuzz lint clean
+.PHONY: help demo test test-pure coverage asan tsan fuzz lint clean
 
 help:
 	@echo "make demo       train on noisy pairs, then denoise a photograph (some minutes)"
 	@echo "make test       run the tests"
 	@echo "make test-pure  run the tests without the compiled kernels"
+	@echo "make coverage   run the tests, and print the lines that they don't reach"
 	@echo "make asan       test the compiled kernels with AddressSanitizer (needs g++ on Linux)"
 	@echo "make tsan       look for data races in them with ThreadSanitizer (the same)"
 	@echo "make fuzz       feed damaged files to every reader: make fuzz SECONDS=600 SEED=1"
@@ -30,6 +31,10 @@ test: $(INSTALLED)
 
 test-pure: $(INSTALLED)
 	CHAINRULE_BACKEND=reference OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(TESTS)
+
+# Prints which lines of src/ no test reaches.
+coverage: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report=term-missing:skip-covered $(TESTS)
 
 # The package again, in a folder of its own.
 # SKBUILD_WHEEL_CMAKE        a build that fails is an error here, not made up for by plain Python
