@@ -1,0 +1,62 @@
+"""The workflows run what is here: their YAML is whole, and their commands exist."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+
+
+def read(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text("utf-8"))
+    content["on"] = content.pop(True)  # YAML 1.1 takes the word `on` for a truth value
+    return content
+
+
+def commands(job: dict[str, Any]) -> list[str]:
+    """What its steps run, once for each value of the matrix."""
+    matrix = job.get("strategy", {}).get("matrix", {})
+    found = [step["run"] for step in job["steps"] if "run" in step]
+    for name, values in matrix.items():
+        mark = f"${{{{ matrix.{name} }}}}"
+        found = [each.replace(mark, value) for each in found for value in values]
+    return found
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_has_what_the_service_asks_for(path):
+    workflow = read(path)
+    assert {"name", "on", "permissions", "jobs"} <= workflow.keys()
+    for job in workflow["jobs"].values():
+        assert {"runs-on", "timeout-minutes", "steps"} <= job.keys()
+        for step in job["steps"]:
+            assert ("run" in step) != ("uses" in step), step
+            assert "@v" in step.get("uses", "@v"), step
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_command_of_a_workflow_exists(path):
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for job in read(path)["jobs"].values():
+        for command in commands(job):
+            program, *words = command.split()
+            if program == "make":
+                assert {word for word in words if "=" not in word} <= targets, command
+            elif program != "python":
+                assert (ROOT / program).is_file(), command
+
+
+def test_all_promised_pythons_are_tested_on_every_system():
+    job = read(ROOT / ".github" / "workflows" / "checks.yml")["jobs"]["tests"]
+    promised = re.findall(r"Python :: (3\.\d+)\"", (ROOT / "pyproject.toml").read_text("utf-8"))
+    assert job["strategy"]["matrix"]["python"] == promised
+    assert {name.split("-")[0] for name in job["strategy"]["matrix"]["os"]} == {
+        "ubuntu",
+        "macos",
+        "windows",
+    }
