@@ -31,6 +31,7 @@ from noise2noise.files import (
     Image,
     Scale,
     Stack,
+    Survey,
     format_for,
     read_image,
     refuse_existing,
@@ -253,18 +254,24 @@ class Denoiser:
         tile: int | None = None,
         track: Track | None = None,
         noise: NoiseProfile | None = None,
-    ) -> None:
+    ) -> Survey:
         """Denoise an open file of any number of planes into another, band by band.
 
         Axes, dtype, transparency and metadata are kept, as far as the format holds them.
+
+        Returns:
+            What values there were.
 
         Raises:
             UserError: the file is damaged or can't be written.
         """
         refuse_existing(destination, overwrite)
         format_for(destination, stack.header)
-        bands = self.bands(stack, strength, tile, track, noise)
+        self.check(strength, tile, noise)
+        seen = survey(stack)
+        bands = self.bands(stack, strength, tile, track, noise, seen)
         write_stack(destination, stack.header, bands, overwrite)
+        return seen
 
     def bands(
         self,
@@ -273,17 +280,18 @@ class Denoiser:
         tile: int | None = None,
         track: Track | None = None,
         noise: NoiseProfile | None = None,
+        seen: Survey | None = None,
     ) -> Iterator[np.ndarray]:
         """What becomes of a stack: rows, (h, W, samples), from top to bottom, plane after plane.
 
-        All pixels are looked at once before the first band, to learn what is white. Beside that, no
-        more is read than the next band needs.
+        All pixels are looked at once before the first band, to learn what is white, unless `seen`
+        tells what they are. Beside that, no more is read than the next band needs.
 
         Raises:
             UserError: as `check`, at once.
         """
         self.check(strength, tile, noise)
-        scale = scale_of(stack.header, survey(stack))
+        scale = scale_of(stack.header, seen or survey(stack))
         if noise is not None:
             factor = 1 / (scale.white - scale.black)
             noise = noise.scaled(factor, -scale.black * factor)

@@ -162,6 +162,13 @@ def test_a_few_values_far_above_the_others_do_not_darken_them(small):
     np.testing.assert_allclose(small[1].denoise(image)[50:], alone[50:], atol=0.5)
 
 
+def test_dark_floats_are_denoised_as_well_as_bright_ones(small):
+    image = noise(20, 24, dtype="float32").clip(0, 1)
+    image[0, 0] = 1
+    expected = small[1].denoise(image)
+    np.testing.assert_allclose(small[1].denoise(image / 128) * 128, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("colour", [False, True])
 def test_pixels_that_are_no_numbers_stay_and_harm_no_others(small, bad, colour):
@@ -204,7 +211,8 @@ def test_one_scale_serves_all_planes(small):
     image = noise(2, 20, 24, dtype="float32") * np.array([1, 50], np.float32)[:, None, None]
     image[1, 0, 0] = 50
     clean = together(small[1], stack_of(image, "TYX"))
-    np.testing.assert_allclose(clean[0], 50 * small[1].denoise(image[0] / 50), atol=0.01)
+    alone = small[1].denoise_unit(image[:1] / 50)
+    np.testing.assert_allclose(clean[:1], 50 * alone, atol=0.01)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -62,13 +62,22 @@ def denoise(
         int | None,
         typer.Option(help="Work in tiles of so many pixels; smaller needs less memory."),
     ] = None,
+    white: Annotated[
+        float | None,
+        typer.Option(
+            help="The value that is white, such as 4095 for 12 bits in 16. "
+            "By default the file's word, or what its values need.",
+            min=1e-30,
+        ),
+    ] = None,
     overwrite: Annotated[bool, OVERWRITE_OPTION] = False,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """Remove noise from images: PNG, JPEG, TIFF, BMP or WebP, 8 or 16 bits or floats, any size.
+    """Remove noise from images and stacks of any size: PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG XL,
+    AVIF and .npy, integers or floats of any range.
 
-    Size, bit depth, transparency and metadata stay as they are. An image that can't be used is
-    skipped and reported, and the exit status is then 2.
+    Size, axes, bit depth, transparency and metadata stay as they are. An image that can't be
+    used is skipped and reported, and the exit status is then 2.
     """
     jobs = _jobs(images, output)
     load = functools.cache(Denoiser.load)
@@ -81,10 +90,11 @@ def denoise(
     done = []
     for source, destination in over_images(jobs, "Denoising", len(jobs)):
         with _reported(source):
-            record = _denoise(source, destination, model, load, **options)
+            record = _denoise(source, destination, model, load, white, **options)
             done.append(record)
             if not as_json:
-                print(f"{source} -> {destination}  ({record['seconds']:.1f} s)")
+                notes = "".join(f"; {note}" for note in record["notes"])
+                print(f"{source} -> {destination}  ({record['seconds']:.1f} s{notes})")
     if as_json:
         print_json(done)
     if len(done) < len(jobs):
@@ -115,14 +125,20 @@ def _denoise(
     destination: Path,
     model: str | None,
     load: Callable[[str], Denoiser],
+    white: float | None,
     **options: Any,
 ) -> dict[str, Any]:
     """Denoise one file, with options of `Denoiser.denoise_stack`; what is said of it as JSON."""
     started = time.perf_counter()
     refuse_existing(destination, options["overwrite"])
     with open_stack(source) as stack:
+        if white is not None:
+            stack.with_white(white)
         header, name = stack.header, model or default_model(stack)
-        load(name).denoise_stack(stack, destination, **options)
+        seen = load(name).denoise_stack(stack, destination, **options)
+    notes = list(header.notes)
+    if seen.bad:
+        notes.append(f"{seen.bad} NaN or infinite values stay as they are")
     return {
         "input": str(source),
         "output": str(destination),
@@ -130,6 +146,7 @@ def _denoise(
         "width": header.width,
         "height": header.height,
         "planes": header.planes,
+        "notes": notes,
         "seconds": round(time.perf_counter() - started, 3),
     }
 

@@ -16,16 +16,20 @@ import numpy as np
 
 from chainrule.serialization import replacing
 from noise2noise.errors import UserError
+from noise2noise.files.avif import AVIF
 from noise2noise.files.bmp import BMP
 from noise2noise.files.format import HEAD, Format
+from noise2noise.files.gif import GIF
 from noise2noise.files.guard import UnusableError, reading
 from noise2noise.files.jpeg import JPEG
+from noise2noise.files.jxl import JXL
+from noise2noise.files.npy import NPY
 from noise2noise.files.png import PNG
 from noise2noise.files.stack import Header, Stack
 from noise2noise.files.tiff import TIFF
 from noise2noise.files.webp import WEBP
 
-FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP)
+FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF, NPY)
 
 GROUP = "noise2noise.files"
 

@@ -43,8 +43,7 @@ class PngLayout:
     """Chunks that only PNG has, in the order of the file, and an animation's timing.
 
     Attributes:
-        chunks: colour, text, time, private ones; all stand before the pixels.
-        bits: of a sample in the file: a bilevel picture is read with 8.
+        chunks: colour, text, private ones; all stand before the pixels.
         animation: options of Pillow's writer.
     """
 

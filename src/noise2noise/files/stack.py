@@ -67,6 +67,7 @@ class Header:
         colour: what the samples mean, transparency left out.
         alpha: whether the last sample is transparency, and the colours are multiplied by it.
         white: the value that stands for white, where the file says so.
+        notes: what of the file isn't in the planes, for people: "2 smaller pages are left out".
         metadata: carried from file to file.
     """
 
@@ -76,6 +77,7 @@ class Header:
     colour: Colour = "grey"
     alpha: Alpha = ""
     white: float | None = None
+    notes: tuple[str, ...] = ()
     metadata: Metadata = field(default=Metadata(), repr=False)
 
     @property

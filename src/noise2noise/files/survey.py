@@ -57,8 +57,9 @@ def scale_of(header: Header, seen: Survey) -> Scale:
 
     - 8 bits have all of their range. Of more bits as many count as the largest value needs, so that
       12 bits in 16 aren't dark; signed ones reach as far below zero as their smallest value needs.
-    - Floats that lie about in 0 to 1 are taken as they are. Others are on a scale of their own: the
-      largest value is white, or where few are far above the others, the largest of those.
+    - Floats that lie about in 0 to 1 are taken as they are or, where none comes near 1, multiplied
+      by a power of two. Others are on a scale of their own: the largest value is white or, where
+      few are far above the others, the largest of those.
     - A white level that the file states counts if no value is above it.
     """
     if header.white is not None and seen.high <= header.white and seen.low >= 0:
@@ -69,7 +70,8 @@ def scale_of(header: Header, seen: Survey) -> Scale:
         black = -_power(-seen.low) if seen.low < 0 else 0
         return Scale(black, _power(seen.high + 1) - 1)
     if seen.low >= -1 and seen.high <= 2:
-        return Scale.of(header.dtype)
+        dark = 0 < seen.high <= 0.5 and -seen.low <= seen.high
+        return Scale(0, 2 ** math.ceil(math.log2(seen.high)) if dark else 1)
     white = seen.high if seen.high <= _OUTLIER * seen.usual else seen.usual
     black = min(seen.low, 0)
     return Scale(black, white if white > black else black + 1)

@@ -99,7 +99,7 @@ class _TiffStack(Stack):
     """The main series of pages of an open TIFF."""
 
     def __init__(self, file: tifffile.TiffFile, path: Path) -> None:
-        series = _main_series(file)
+        series, notes = _main_series(file)
         page = series.keyframe
         _check_page(page)
         self._file, self._series, self._page, self._path = file, series, page, path
@@ -117,9 +117,9 @@ class _TiffStack(Stack):
         shape = (*shape, samples) if samples > 1 else shape
         # The description is bound to pixels of the dtype in the file.
         metadata = tiff_tags.metadata(file, series, shape, np.dtype(page.dtype).str)
-        super().__init__(
-            Header(axes, shape, self._stored.dtype, colour, alpha, metadata=metadata), path
-        )
+        white = tiff_tags.white(file, page) if self._stored.stretch == 1 else None
+        dtype = self._stored.dtype
+        super().__init__(Header(axes, shape, dtype, colour, alpha, white, notes, metadata), path)
 
     def close(self) -> None:
         self._file.close()
@@ -289,14 +289,14 @@ def _check_chain(path: Path) -> None:
                 return
 
 
-def _main_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """The pages that make up the image; smaller ones are previews.
+def _main_series(file: tifffile.TiffFile) -> tuple[tifffile.TiffPageSeries, tuple[str, ...]]:
+    """The pages that make up the image, and notes on those that are left out: previews of it.
 
     Raises:
         UnusableError: a camera's raw file, or pages that are as important and of other sizes.
     """
     if _is_raw(file):
-        raise UnusableError("is a camera's raw file; develop it to TIFF first")
+        raise UnusableError("is a camera raw file; develop it to TIFF first")
     _check_page_count(file)
     all_series = [series for series in file.series if math.prod(series.shape)]
     if not all_series:
@@ -313,7 +313,12 @@ def _main_series(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
                 f"holds images of different kinds or sizes ({sizes}); "
                 "save the one you want as a file of its own"
             )
-    return main
+    left_out = sum(len(series.pages) for series in all_series) - len(main.pages)
+    notes = [f"{left_out} smaller page{'s' * (left_out > 1)} left out"] if left_out else []
+    if main.is_pyramidal:
+        levels = len(main.levels) - 1
+        notes.append(f"{levels} smaller level{'s' * (levels > 1)} left out")
+    return main, tuple(notes)
 
 
 def _check_page_count(file: tifffile.TiffFile) -> None:

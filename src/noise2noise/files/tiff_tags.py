@@ -115,6 +115,19 @@ def metadata(
     )
 
 
+def white(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
+    """The largest value that samples are said to have, where that is less than their bits hold."""
+    if page.dtype is None or page.dtype.kind != "u":
+        return None
+    bits = re.search(
+        r'SignificantBits="(\d{1,2})"', (file.ome_metadata or "") if file.is_ome else ""
+    )
+    said = [page.tags.valueof(tag) for tag in (341, 281)]  # SMaxSampleValue, MaxSampleValue
+    said.append(2 ** int(bits[1]) - 1 if bits else None)
+    values = [max(np.atleast_1d(value)) for value in said if value]
+    return float(max(values)) if values and max(values) < np.iinfo(page.dtype).max else None
+
+
 def _belongs_to_exif(entry: Entry) -> bool:
     # Empty text and orientations that there aren't say nothing.
     said = entry.code in exif.MAIN and bool(entry.data.strip(b"\0"))

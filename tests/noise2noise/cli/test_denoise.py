@@ -14,7 +14,7 @@ import tifffile
 
 from chainrule.serialization import load_tensors, save_tensors
 from noise2noise.denoiser import Denoiser
-from noise2noise.files import Image, Stack, read_image, write_image
+from noise2noise.files import ArrayStack, Header, Image, Stack, Survey, read_image, write_image
 
 SIZE = (20, 26, 3)
 ICC = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
@@ -112,6 +112,7 @@ def test_json_says_the_same_for_programs(run, photo, make_model):
         "width": 26,
         "height": 20,
         "planes": 1,
+        "notes": [],
     }
     assert (status, err) == (2, "error: there is no file missing.png; check the name\n")
 
@@ -239,10 +240,10 @@ def test_whatever_goes_wrong_with_one_image_the_others_are_done(run, folder_of, 
     folder = folder_of("scans", {"a.png": SIZE, "b.png": (20, 27, 3), "c.png": SIZE})
     denoise_stack = Denoiser.denoise_stack
 
-    def failing(self: Denoiser, stack: Stack, *rest: Any, **options: Any) -> None:
+    def failing(self: Denoiser, stack: Stack, *rest: Any, **options: Any) -> Survey:
         if stack.header.width == 27:
             raise error
-        denoise_stack(self, stack, *rest, **options)
+        return denoise_stack(self, stack, *rest, **options)
 
     monkeypatch.setattr(Denoiser, "denoise_stack", failing)
     status, out, err = run("denoise", folder, "-o", "clean")
@@ -252,6 +253,29 @@ def test_whatever_goes_wrong_with_one_image_the_others_are_done(run, folder_of, 
     assert "b.png" in err
     assert ("does not fit into memory" in err) == (not isinstance(error, KeyError))
     assert out.count("->") == 2
+
+
+def test_what_was_not_denoised_is_said(done, picture):
+    pixels = picture(20, 26, 1, "float32")
+    pixels[3, 4] = np.nan
+    with tifffile.TiffWriter("cell.tif") as file:
+        file.write(pixels, metadata=None)
+        file.write(pixels[:7, :3], metadata=None)
+    said = done("denoise", "cell.tif")
+    assert "; 1 smaller page left out; 1 NaN or infinite values stay as they are)" in said
+    assert np.isnan(tifffile.imread("cell_denoised.tif")).sum() == 1
+
+
+def test_what_is_white_can_be_said(done, picture):
+    pixels = np.rint(picture(20, 26, 1, "float32") * 1000).astype(np.uint16)
+    tifffile.imwrite("cell.tif", pixels)
+    done("denoise", "cell.tif", "--white", 4095)
+    result = tifffile.imread("cell_denoised.tif")
+    stack = ArrayStack(
+        Header("YX", pixels.shape, pixels.dtype, white=4095), pixels[None, ..., None]
+    )
+    (band,) = Denoiser.load("grey").bands(stack)
+    np.testing.assert_array_equal(result, band[..., 0])
 
 
 def test_a_stack_is_denoised_plane_by_plane(done, picture):
@@ -315,7 +339,7 @@ def test_two_images_for_one_place_are_refused_before_anything_is_written(refused
     ("output", "reason"),
     [
         ("photo.png/clean", "can't be made: Not a directory"),
-        ("clean.gif", "ends in no image format that can be written"),
+        ("clean.ppm", "ends in no image format that can be written"),
         ("nowhere/clean.png", "the folder nowhere does not exist"),
     ],
 )

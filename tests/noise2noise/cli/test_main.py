@@ -43,7 +43,8 @@ def test_a_bad_image_gets_one_sentence_from_the_program(tmp_path, make_model):
     result = program("denoise", "text.png", "--model", make_model(), cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
-        "error: text.png is not an image that can be read; use PNG, JPEG, TIFF, BMP or WebP\n"
+        "error: text.png is not an image that can be read; use PNG, JPEG, TIFF, BMP, WebP, "
+        "GIF, JPEG XL, AVIF or NPY\n"
     )
 
 
@@ -123,13 +124,14 @@ def test_what_is_not_understood_ends_with_status_2(run, arguments, met):
     assert "Traceback" not in err
 
 
-def test_a_disk_that_refuses_gets_a_sentence_too(refused, monkeypatch, tmp_path, make_model):
+def test_a_disk_that_refuses_gets_a_sentence_too(refused, monkeypatch, tmp_path):
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "somewhere")
 
-    write_image(tmp_path / "a.png", Image(np.zeros((4, 4, 3), np.uint8)))
-    monkeypatch.setattr("noise2noise.cli.denoise.write_image", full)
-    sentence = refused("denoise", tmp_path / "a.png", "--model", make_model())
+    write_image(tmp_path / "a.png", Image(np.zeros((40, 40, 3), np.uint8)))
+    monkeypatch.setattr("noise2noise.cli.make_pairs.write_image", full)
+    noise = ("--corruption", "gaussian:25")
+    sentence = refused("make-pairs", tmp_path, *noise, "--out", tmp_path / "pairs")
     assert sentence == "somewhere: No space left on device"
 
 

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from noise2noise.errors import UserError
-from noise2noise.files import bands_of, open_stack, write_stack
+from noise2noise.files import Scale, bands_of, open_stack, scale_of, survey, write_stack
 
 DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
 
@@ -127,6 +127,21 @@ def test_bits_that_do_not_fill_bytes_are_stretched(tmp_path, bits, photometric):
     np.testing.assert_array_equal(values, 65535 - expected if inverted else expected)
     again = tifffile.imread(copied(tmp_path / "a.tif"))
     np.testing.assert_array_equal(again, expected)
+
+
+@pytest.mark.parametrize("how", ["SMaxSampleValue", "MaxSampleValue", "SignificantBits"])
+def test_what_is_white_is_said_by_the_file(tmp_path, how):
+    pixels = noise((9, 12), "uint16") >> 6
+    path = tmp_path / "a.ome.tif"
+    if how == "SignificantBits":
+        tifffile.imwrite(path, pixels, ome=True, metadata={"SignificantBits": 12})
+    else:
+        code = {"SMaxSampleValue": 341, "MaxSampleValue": 281}[how]
+        tifffile.imwrite(path, pixels, extratags=[(code, 3, 1, 4095, True)], metadata=None)
+    for each in (path, copied(path)):
+        with open_stack(each) as stack:
+            assert stack.header.white == 4095
+            assert scale_of(stack.header, survey(stack)) == Scale(0, 4095)
 
 
 def test_white_is_zero_stays_so(tmp_path):
@@ -295,6 +310,7 @@ def test_a_thumbnail_does_not_make_an_image_a_stack(tmp_path):
                 file.write(page, photometric="rgb", metadata=None)
         with open_stack(path) as stack:
             assert stack.header.shape == (40, 60, 3)
+            assert stack.header.notes == ("1 smaller page left out",)
 
 
 def test_pages_of_other_sizes_are_refused(tmp_path):
@@ -313,6 +329,7 @@ def test_of_a_pyramid_the_full_level_is_read(tmp_path):
             file.write(pixels[::step, ::step], subfiletype=1, tile=(16, 16))
     with open_stack(tmp_path / "a.ome.tif") as stack:
         assert stack.header.shape == (64, 96)
+        assert stack.header.notes == ("2 smaller levels left out",)
     np.testing.assert_array_equal(tifffile.imread(copied(tmp_path / "a.ome.tif")), pixels)
 
 
@@ -448,5 +465,5 @@ def test_a_camera_s_raw_file_is_named(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.dng") as file:
         file.write(noise((48, 64, 3)), photometric="rgb", extratags=[version], metadata=None)
         file.write(noise((96, 128), "uint16"), metadata=None)
-    with pytest.raises(UserError, match="is a camera's raw file; develop it to TIFF first"):
+    with pytest.raises(UserError, match="is a camera raw file; develop it to TIFF first"):
         open_stack(tmp_path / "a.dng")
