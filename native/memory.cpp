@@ -9,6 +9,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
 
 #include "memory.hpp"
 
@@ -79,6 +82,18 @@ class Cache {
         unused_.emplace(size, data);
     }
 
+    // Lets go of all unused blocks; returns how many bytes that were.
+    std::size_t empty() {
+        std::lock_guard<std::mutex> lock(mutex_);
+        const std::size_t freed = kept_;
+        trim(0);
+        most_ = in_use_;
+        return freed;
+    }
+
+    void lock() { mutex_.lock(); }
+    void unlock() { mutex_.unlock(); }
+
    private:
     // Lets go of the largest unused blocks until at most `room` bytes are left.
     void trim(std::size_t room) {
@@ -96,11 +111,15 @@ class Cache {
     std::size_t in_use_ = 0, kept_ = 0, most_ = 0;
 };
 
-// Never destroyed: tensors may be freed after everything else.
-Cache& cache() {
-    static Cache* const one = new Cache;
-    return *one;
-}
+// Never destroyed: tensors may be freed after everything else. Made when the module is loaded, not at its first use: a fork
+// in the middle of that would leave the child to wait for a thread that it doesn't have.
+Cache& cache = *new Cache;
+
+#if !defined(_WIN32)
+// A fork waits until nobody holds the lock; otherwise the child would find it held by a thread that it doesn't have.
+[[maybe_unused]] const int at_fork =
+    pthread_atfork([] { cache.lock(); }, [] { cache.unlock(); }, [] { cache.unlock(); });
+#endif
 
 constexpr int kSlots = 2;
 constexpr std::size_t kKept = 64u << 20;  // scratch up to this size waits for the thread's next call
@@ -127,7 +146,7 @@ void* allocate(double bytes) {
     if (posix_memalign(&data, 64, static_cast<std::size_t>(bytes))) refuse(bytes);
     return data;
 #endif
-    return size < kSmall ? fresh(size) : cache().take(size);
+    return size < kSmall ? fresh(size) : cache.take(size);
 }
 
 void release(void* data, double bytes) {
@@ -137,7 +156,16 @@ void release(void* data, double bytes) {
     if (rounded(bytes) < kSmall)
         std::free(data);
     else
-        cache().give_back(data);
+        cache.give_back(data);
+}
+
+std::size_t empty_cache() {
+    std::size_t freed = cache.empty();
+    for (Block& block : blocks) {
+        freed += block.size;
+        block.release();
+    }
+    return freed;
 }
 
 void* scratch(int slot, double bytes) {

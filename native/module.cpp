@@ -1,4 +1,4 @@
-// The Python module `chainrule._native`: reads addresses, sizes and strides, makes the plan, calls the kernels.
+// The Python module `chainrule._native`: reads tensors, makes the plan, calls the kernels.
 // Its one caller is chainrule/backends/native.py, which owns the tensors; shapes have been checked above it, in chainrule.ops.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -59,38 +60,60 @@ long number(const nb::tuple& values, std::size_t index) { return nb::cast<long>(
 
 float* address(long value) { return reinterpret_cast<float*>(value); }
 
-// (address, N, C, H, W, and the four strides)
-Image image(const nb::tuple& t) {
-    return {address(number(t, 0)), number(t, 1), number(t, 2), number(t, 3), number(t, 4),
-            number(t, 5),          number(t, 6), number(t, 7), number(t, 8)};
-}
-
-// (image, output or (), kind, slope)
-Source source(const nb::tuple& t) {
-    Source from;
-    from.image = image(nb::cast<nb::tuple>(t[0]));
-    const nb::tuple output = nb::cast<nb::tuple>(t[1]);
-    if (output.size()) {
-        from.output = image(output);
-        from.activation = {static_cast<Nonlinearity>(number(t, 2)), nb::cast<float>(t[3])};
+// A tensor (N, C, H, W) of float32 as the kernels see it. It keeps the tensor alive.
+struct Operand : Image {
+    explicit Operand(nb::object tensor) : owner(std::move(tensor)) {
+        // Such a tensor's memory holds -x: it is the imaginary part of a conjugate, say.
+        if (nb::cast<bool>(owner.attr("is_neg")())) owner = owner.attr("resolve_neg")();
+        const auto sizes = nb::cast<nb::tuple>(owner.attr("shape"));
+        const auto strides = nb::cast<nb::tuple>(owner.attr("stride")());
+        data = address(nb::cast<long>(owner.attr("data_ptr")()));
+        n = number(sizes, 0), c = number(sizes, 1), h = number(sizes, 2), w = number(sizes, 3);
+        sn = number(strides, 0), sc = number(strides, 1), sh = number(strides, 2), sw = number(strides, 3);
     }
-    return from;
-}
+
+    // `count` floats that fill their memory, as rows of one channel.
+    Operand(nb::object tensor, long rows, long count) : owner(std::move(tensor)) {
+        data = address(nb::cast<long>(owner.attr("data_ptr")()));
+        n = rows, c = h = 1, w = count / rows;
+        sn = w, sc = 1, sh = w, sw = 1;
+    }
+
+    nb::object owner;
+};
+
+// A tensor, or the gradient before an activation whose gradient after it and output are `gy` and `y`.
+struct Read : Source {
+    explicit Read(nb::object tensor) : x(std::move(tensor)) { image = x; }
+    Read(nb::object gy, nb::object y, const Activation& of) : x(std::move(gy)), result(std::move(y)) {
+        image = x, output = *result, activation = of;
+    }
+
+    Operand x;
+    std::optional<Operand> result;
+};
+
+Activation activation(int kind, float slope) { return {static_cast<Nonlinearity>(kind), slope}; }
 
 struct Geometry {
     AxisGeometry vertical, horizontal;
 };
 
-// (kernel, stride, dilation, padding above or left, upsampling factor), each vertical then horizontal
-Geometry geometry(const nb::tuple& t) {
-    return {{number(t, 0), number(t, 2), number(t, 4), number(t, 6), number(t, 8)},
-            {number(t, 1), number(t, 3), number(t, 5), number(t, 7), number(t, 9)}};
+// Each is (vertical, horizontal); padding is that above and left.
+Geometry geometry(const nb::tuple& kernel, const nb::tuple& stride, const nb::tuple& dilation, const nb::tuple& padding,
+                  const nb::tuple& scale) {
+    return {{number(kernel, 0), number(stride, 0), number(dilation, 0), number(padding, 0), number(scale, 0)},
+            {number(kernel, 1), number(stride, 1), number(dilation, 1), number(padding, 1), number(scale, 1)}};
 }
 
-// The weight of a convolution, (address, O, C / groups, kh, kw, and the four strides). Backward, the roles of input and
-// output channels are swapped.
-Weight weight(const nb::tuple& t, int groups, bool backward) {
-    const Image w = image(t);
+PoolGeometry pooling(const nb::tuple& kernel, const nb::tuple& stride, const nb::tuple& dilation, const nb::tuple& padding,
+                     bool count_padding) {
+    return {number(kernel, 0),   number(kernel, 1),   number(stride, 0),  number(stride, 1), number(dilation, 0),
+            number(dilation, 1), number(padding, 0), number(padding, 1), count_padding};
+}
+
+// The weight of a convolution, (O, C / groups, kh, kw). Backward, the roles of input and output channels are swapped.
+Weight weight(const Image& w, int groups, bool backward) {
     Weight weight;
     weight.data = w.data;
     weight.groups = groups;
@@ -110,18 +133,16 @@ AxisPlan plan(const AxisGeometry& g, long size, bool backward) {
     return backward ? AxisPlan::backward(g, size) : AxisPlan::forward(g, size);
 }
 
-void gather(const nb::tuple& in, const nb::tuple& w, int groups, long bias, int kind, float slope, const nb::tuple& out,
-            const nb::tuple& shape, bool backward, bool winograd, int threads) {
+void gather(const Read& in, const Operand& w, int groups, long bias, Activation activation, const Operand& out,
+            const Geometry& g, bool backward, bool winograd, int threads) {
     Gather job;
-    job.in = source(in);
+    job.in = in;
     job.weight = weight(w, groups, backward);
     job.bias = address(bias);
-    job.activation = {static_cast<Nonlinearity>(kind), slope};
-    job.out = image(out);
+    job.activation = activation;
+    job.out = out;
     job.winograd = winograd;
     job.threads = threads;
-    const Geometry g = geometry(shape);
-    nb::gil_scoped_release released;
     const AxisPlan vertical = plan(g.vertical, job.out.h, backward), horizontal = plan(g.horizontal, job.out.w, backward);
     job.vertical = vertical.axis();
     job.horizontal = horizontal.axis();
@@ -136,7 +157,7 @@ struct Correlation {
     AxisPlan vertical, horizontal;
 };
 
-Correlation correlation(const Source& x, const Source& gy, const nb::tuple& w, int groups, float* x_sums, float* gy_sums,
+Correlation correlation(const Source& x, const Source& gy, const Image& w, int groups, float* x_sums, float* gy_sums,
                         const Geometry& g, bool backward, bool winograd, int threads) {
     const Source &a = backward ? gy : x, &b = backward ? x : gy;
     Correlation c{{}, plan(g.vertical, b.image.h, backward), plan(g.horizontal, b.image.w, backward)};
@@ -152,17 +173,13 @@ Correlation correlation(const Source& x, const Source& gy, const nb::tuple& w, i
     return c;
 }
 
-void correlate(const nb::tuple& x, const nb::tuple& gy, const nb::tuple& w, int groups, long x_sums, long gy_sums,
-               const nb::tuple& shape, bool winograd, int threads) {
-    const Geometry g = geometry(shape);
-    const Source large = source(x), small = source(gy);
-    Correlation best = correlation(large, small, w, groups, address(x_sums), address(gy_sums), g, false, winograd, threads);
+void correlate(const Read& x, const Read& gy, const Operand& w, int groups, long x_sums, long gy_sums,
+               const Geometry& g, bool winograd, int threads) {
+    Correlation best = correlation(x, gy, w, groups, address(x_sums), address(gy_sums), g, false, winograd, threads);
     if (groups == 1) {
-        Correlation other =
-            correlation(large, small, w, groups, address(x_sums), address(gy_sums), g, true, winograd, threads);
+        Correlation other = correlation(x, gy, w, groups, address(x_sums), address(gy_sums), g, true, winograd, threads);
         if (active->correlate_cost(other.job) < active->correlate_cost(best.job)) best = std::move(other);
     }
-    nb::gil_scoped_release released;
     active->correlate(best.job);
     release_scratch();
 }
@@ -184,12 +201,6 @@ nb::ndarray<nb::pytorch, float, nb::ndim<4>> empty(std::size_t n, std::size_t c,
     return {data, {n, c, h, w}, owner, {static_cast<std::int64_t>(h) * row, 1, row, static_cast<std::int64_t>(c)}};
 }
 
-// (kernel, stride, dilation, padding, each vertical then horizontal, whether padding counts)
-PoolGeometry pooling(const nb::tuple& t) {
-    return {number(t, 0), number(t, 1), number(t, 2), number(t, 3), number(t, 4),
-            number(t, 5), number(t, 6), number(t, 7), nb::cast<bool>(t[8])};
-}
-
 double seconds() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -205,70 +216,91 @@ NB_MODULE(_native, m) {
         }
     });
     m.doc() = "Compiled kernels of chainrule; see chainrule.backends.native.";
-    m.def("activate", [](long x, long y, long count, int kind, float slope, int threads) {
-        active->activate(address(x), address(y), count, {static_cast<Nonlinearity>(kind), slope}, threads);
+    // What stands between Python and the kernels. Arguments are read before a kernel lets go of the interpreter's lock, and
+    // the caller's references keep them.
+    nb::class_<Operand>(m, "Image").def(nb::init<nb::object>()).def(nb::init<nb::object, long, long>());
+    nb::class_<Activation>(m, "Activation").def("__init__", [](Activation* self, int kind, float slope) {
+        new (self) Activation(activation(kind, slope));
     });
-    m.def("deactivate", [](long gy, long y, long gx, long count, int kind, float slope, int threads) {
-        active->deactivate(address(gy), address(y), address(gx), count, {static_cast<Nonlinearity>(kind), slope}, threads);
+    nb::class_<Read>(m, "Source")
+        .def(nb::init<nb::object>())
+        .def(nb::init<nb::object, nb::object, const Activation&>());
+    nb::class_<Geometry>(m, "Geometry").def("__init__", [](Geometry* self, const nb::tuple& kernel, const nb::tuple& stride,
+                                                           const nb::tuple& dilation, const nb::tuple& padding,
+                                                           const nb::tuple& scale) {
+        new (self) Geometry(geometry(kernel, stride, dilation, padding, scale));
     });
+    nb::class_<PoolGeometry>(m, "Pooling")
+        .def("__init__", [](PoolGeometry* self, const nb::tuple& kernel, const nb::tuple& stride, const nb::tuple& dilation,
+                            const nb::tuple& padding, bool count_padding) {
+            new (self) PoolGeometry(pooling(kernel, stride, dilation, padding, count_padding));
+        });
+
+    const nb::call_guard<nb::gil_scoped_release> unlocked;
+    m.def("activate", [](long x, long y, long count, Activation activation, int threads) {
+        active->activate(address(x), address(y), count, activation, threads);
+    }, unlocked);
+    m.def("deactivate", [](long gy, long y, long gx, long count, Activation activation, int threads) {
+        active->deactivate(address(gy), address(y), address(gx), count, activation, threads);
+    }, unlocked);
     m.def("add", [](long a, long b, long sum, long count, int threads) {
         active->add(address(a), address(b), address(sum), count, threads);
-    });
-    m.def("add_images", [](const nb::tuple& a, const nb::tuple& b, const nb::tuple& sum, int threads) {
-        active->add_images(image(a), image(b), image(sum), threads);
-    });
-    m.def("zero", [](long x, long count, int threads) { active->zero(address(x), count, threads); });
+    }, unlocked);
+    m.def("add_images", [](const Operand& a, const Operand& b, const Operand& sum, int threads) {
+        active->add_images(a, b, sum, threads);
+    }, unlocked);
+    m.def("zero", [](long x, long count, int threads) { active->zero(address(x), count, threads); }, unlocked);
     m.def("sgd", [](long value, long gradient, long velocity, long count, float rate, float momentum, float fresh,
                     float decay, bool nesterov, bool first, int threads) {
         active->sgd({address(value), address(gradient), address(velocity), count, rate, momentum, fresh, decay, nesterov,
                      first, threads});
-    });
+    }, unlocked);
     m.def("adam", [](long value, long gradient, long mean, long square, long count, float rate, float beta2, float fresh1,
                      float fresh2, float epsilon, float scale, float decay, float keep, int threads) {
-        active->adam({address(value), address(gradient), address(mean), address(square), count, rate, beta2, fresh1, fresh2, epsilon,
-                      scale, decay, keep, threads});
-    });
-    m.def("squared_error", [](const nb::tuple& prediction, const nb::tuple& target, int threads) {
-        return active->squared_error(image(prediction), image(target), threads);
-    });
-    m.def("squared_error_gradient",
-          [](const nb::tuple& prediction, const nb::tuple& target, float scale, const nb::tuple& out, int threads) {
-              active->squared_error_gradient(image(prediction), image(target), scale, image(out), threads);
-          });
-    m.def("max_pool", [](const nb::tuple& in, const nb::tuple& shape, const nb::tuple& out, long places, int threads) {
-        active->max_pool(image(in), pooling(shape), image(out), reinterpret_cast<int32_t*>(places), threads);
-    });
-    m.def("max_pool_gradient", [](const nb::tuple& gy, long places, const nb::tuple& shape, const nb::tuple& gx, int threads) {
-        active->max_pool_gradient(image(gy), reinterpret_cast<int32_t*>(places), pooling(shape), image(gx), threads);
-    });
-    m.def("average_pool", [](const nb::tuple& in, const nb::tuple& shape, const nb::tuple& out, int threads) {
-        active->average_pool(image(in), pooling(shape), image(out), threads);
-    });
-    m.def("average_pool_gradient", [](const nb::tuple& gy, const nb::tuple& shape, const nb::tuple& gx, int threads) {
-        active->average_pool_gradient(image(gy), pooling(shape), image(gx), threads);
-    });
-    m.def("upsample", [](const nb::tuple& in, long rows, long columns, const nb::tuple& out, int threads) {
-        active->upsample(image(in), rows, columns, image(out), threads);
-    });
-    m.def("upsample_gradient", [](const nb::tuple& gy, long rows, long columns, const nb::tuple& gx, int threads) {
-        active->upsample_gradient(image(gy), rows, columns, image(gx), threads);
-    });
-    m.def("concatenate", [](const nb::tuple& a, const nb::tuple& b, const nb::tuple& out, int threads) {
-        active->concatenate(image(a), image(b), image(out), threads);
-    });
+        active->adam({address(value), address(gradient), address(mean), address(square), count, rate, beta2, fresh1, fresh2,
+                      epsilon, scale, decay, keep, threads});
+    }, unlocked);
+    m.def("squared_error", [](const Operand& prediction, const Operand& target, int threads) {
+        return active->squared_error(prediction, target, threads);
+    }, unlocked);
+    m.def("squared_error_gradient", [](const Operand& prediction, const Operand& target, float scale, const Operand& out,
+                                       int threads) {
+        active->squared_error_gradient(prediction, target, scale, out, threads);
+    }, unlocked);
+    m.def("max_pool", [](const Operand& in, const PoolGeometry& shape, const Operand& out, long places, int threads) {
+        active->max_pool(in, shape, out, reinterpret_cast<int32_t*>(places), threads);
+    }, unlocked);
+    m.def("max_pool_gradient", [](const Operand& gy, long places, const PoolGeometry& shape, const Operand& gx, int threads) {
+        active->max_pool_gradient(gy, reinterpret_cast<int32_t*>(places), shape, gx, threads);
+    }, unlocked);
+    m.def("average_pool", [](const Operand& in, const PoolGeometry& shape, const Operand& out, int threads) {
+        active->average_pool(in, shape, out, threads);
+    }, unlocked);
+    m.def("average_pool_gradient", [](const Operand& gy, const PoolGeometry& shape, const Operand& gx, int threads) {
+        active->average_pool_gradient(gy, shape, gx, threads);
+    }, unlocked);
+    m.def("upsample", [](const Operand& in, long rows, long columns, const Operand& out, int threads) {
+        active->upsample(in, rows, columns, out, threads);
+    }, unlocked);
+    m.def("upsample_gradient", [](const Operand& gy, long rows, long columns, const Operand& gx, int threads) {
+        active->upsample_gradient(gy, rows, columns, gx, threads);
+    }, unlocked);
+    m.def("concatenate", [](const Operand& a, const Operand& b, const Operand& out, int threads) {
+        active->concatenate(a, b, out, threads);
+    }, unlocked);
     m.def("empty", empty);
-    m.def("gather", gather);
-    m.def("correlate", correlate);
+    m.def("empty_cache", empty_cache, unlocked);
+    m.def("gather", gather, unlocked);
+    m.def("correlate", correlate, unlocked);
     // Floating point operations a second that `threads` threads can do at most, measured for some 50 ms.
     m.def("fma_peak", [](int threads) {
-        nb::gil_scoped_release released;
         double best = 0;
         for (int repeat = 0; repeat < 8; ++repeat) {
             const double rate = active->fma_rate(threads, 1000000, seconds);
             if (rate > best) best = rate;
         }
         return best;
-    });
+    }, unlocked);
     m.def("instruction_sets", [] {
         nb::list names;
         for (const Kernels* kernels : available()) names.append(kernels->name);

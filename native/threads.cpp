@@ -152,14 +152,14 @@ thread_local bool Pool::inside_ = false;
 // Never destroyed: its threads may outlive every destructor.
 std::atomic<Pool*> pool{nullptr};
 
+#if !defined(_WIN32)
+// A forked child has none of the parent's threads: it begins with a pool of its own.
+[[maybe_unused]] const int at_fork = pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); });
+#endif
+
 Pool& the_pool() {
     Pool* current = pool.load();
     if (current) return *current;
-#if !defined(_WIN32)
-    // A forked child has none of the parent's threads: it begins with a pool of its own.
-    static std::once_flag once;
-    std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); }); });
-#endif
     Pool* fresh = new Pool;
     if (pool.compare_exchange_strong(current, fresh)) return *fresh;
     delete fresh;

@@ -1,26 +1,47 @@
-"""The compiled kernels of native/.
+"""The compiled kernels of native/, as native/module.cpp binds them.
 
-Addresses, images (address, N, C, H, W, four strides) and settings are what native/module.cpp reads;
-the one caller is chainrule/backends/native.py.
+Numbers named as tensors are addresses. The one caller is chainrule/backends/native.py.
 """
-
-from typing import Any
 
 from torch import Tensor
 
-Image = tuple[int, ...]
-Source = tuple[Any, ...]
+Pair = tuple[int, int]
 
+class Image:
+    """A tensor (N, C, H, W) as the kernels see it; with rows and count, dense memory in rows."""
+
+    def __init__(self, x: Tensor, rows: int = ..., count: int = ..., /) -> None: ...
+
+class Activation:
+    def __init__(self, kind: int, slope: float, /) -> None: ...
+
+class Source:
+    """A tensor, or the gradient before an activation from that after it and the output."""
+
+    def __init__(
+        self, x: Tensor, output: Tensor = ..., activation: Activation = ..., /
+    ) -> None: ...
+
+class Geometry:
+    def __init__(
+        self, kernel: Pair, stride: Pair, dilation: Pair, padding: Pair, scale: Pair, /
+    ) -> None: ...
+
+class Pooling:
+    def __init__(
+        self, kernel: Pair, stride: Pair, dilation: Pair, padding: Pair, count_padding: bool, /
+    ) -> None: ...
+
+def empty_cache() -> int: ...
 def empty(n: int, channels: int, height: int, width: int, /) -> Tensor: ...
 def gather(
     source: Source,
     weight: Image,
     groups: int,
     bias: int,
-    activation: int,
-    slope: float,
+    activation: Activation,
     out: Image,
-    geometry: tuple[int, ...],
+    geometry: Geometry,
     backward: bool,
     winograd: bool,
     threads: int,
@@ -33,16 +54,14 @@ def correlate(
     groups: int,
     x_sums: int,
     gy_sums: int,
-    geometry: tuple[int, ...],
+    geometry: Geometry,
     winograd: bool,
     threads: int,
     /,
 ) -> None: ...
-def activate(
-    x: int, y: int, count: int, activation: int, slope: float, threads: int, /
-) -> None: ...
+def activate(x: int, y: int, count: int, activation: Activation, threads: int, /) -> None: ...
 def deactivate(
-    gy: int, y: int, gx: int, count: int, activation: int, slope: float, threads: int, /
+    gy: int, y: int, gx: int, count: int, activation: Activation, threads: int, /
 ) -> None: ...
 def add(a: int, b: int, total: int, count: int, threads: int, /) -> None: ...
 def add_images(a: Image, b: Image, total: Image, threads: int, /) -> None: ...
@@ -82,16 +101,12 @@ def squared_error(prediction: Image, target: Image, threads: int, /) -> float: .
 def squared_error_gradient(
     prediction: Image, target: Image, scale: float, out: Image, threads: int, /
 ) -> None: ...
-def max_pool(
-    x: Image, pooling: tuple[int, ...], y: Image, places: int, threads: int, /
-) -> None: ...
+def max_pool(x: Image, pooling: Pooling, y: Image, places: int, threads: int, /) -> None: ...
 def max_pool_gradient(
-    gy: Image, places: int, pooling: tuple[int, ...], gx: Image, threads: int, /
+    gy: Image, places: int, pooling: Pooling, gx: Image, threads: int, /
 ) -> None: ...
-def average_pool(x: Image, pooling: tuple[int, ...], y: Image, threads: int, /) -> None: ...
-def average_pool_gradient(
-    gy: Image, pooling: tuple[int, ...], gx: Image, threads: int, /
-) -> None: ...
+def average_pool(x: Image, pooling: Pooling, y: Image, threads: int, /) -> None: ...
+def average_pool_gradient(gy: Image, pooling: Pooling, gx: Image, threads: int, /) -> None: ...
 def upsample(x: Image, rows: int, columns: int, y: Image, threads: int, /) -> None: ...
 def upsample_gradient(gy: Image, rows: int, columns: int, gx: Image, threads: int, /) -> None: ...
 def concatenate(a: Image, b: Image, joined: Image, threads: int, /) -> None: ...

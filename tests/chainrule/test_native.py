@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -949,3 +951,118 @@ def memory_limit(more: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def minus(x: Tensor) -> Tensor:
+    """-x, but with x in memory and a bit that says so."""
+    z = torch.complex(torch.zeros_like(x), x).conj().imag
+    assert z.is_neg()
+    return z
+
+
+def bit(x: Tensor) -> Tensor:
+    """-x as `minus`, dense: of the same strides as x."""
+    return torch._neg_view(x)
+
+
+SIGNS: list[Callable[[Callable[[Tensor], Tensor]], Any]] = [
+    lambda m: ops.conv2d(m(X), m(W), m(torch.ones(len(W)))),
+    lambda m: ops.conv2d_input_grad(m(GY), m(W), (6, 6)),
+    lambda m: ops.conv2d_weight_grad(m(X), m(GY), (3, 3)),
+    lambda m: ops.block(m(X), W, None, PLAIN._replace(epilogue=Epilogue("relu"))),
+    lambda m: ops.max_pool2d(m(X), 2, 2)[0],
+    lambda m: ops.avg_pool2d(m(X), 2, 2),
+    lambda m: ops.upsample_nearest2d(m(X), 2),
+    lambda m: ops.add(X, m(X * 2)),
+    lambda m: ops.add(m(X), m(X)),
+    lambda m: ops.concatenate(m(X), X),
+    lambda m: ops.relu(m(X)),
+    lambda m: ops.relu_grad(X, m(X)),
+    lambda m: ops.relu_grad(m(X), X),
+    lambda m: ops.squared_error(m(X), X * 3),
+    lambda m: ops.squared_error(X * 3, m(X)),
+    lambda m: ops.squared_error_grad(m(X), X * 3),
+]
+
+
+@pytest.mark.parametrize("make", [minus, bit])
+@pytest.mark.parametrize("compute", SIGNS)
+def test_a_tensor_whose_sign_is_a_bit_is_read_with_its_sign(compute, make):
+    assert torch.allclose(compute(make), compute(torch.neg), atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [minus, bit])
+def test_steps_read_the_sign_too(make):
+    x, total, value = torch.randn(8), torch.zeros(8), torch.ones(8)
+    ops.accumulate(total, make(x))
+    assert torch.equal(total, -x)
+    ops.sgd_step(value, make(x), None, False, 1.0, 0.0, 0.0, 0.0, False)
+    assert torch.allclose(value, 1 + x)
+
+
+def test_kept_memory_is_given_back_and_counted():
+    chainrule.empty_cache()
+    x = torch.zeros(1, 64, 256, 256).contiguous(memory_format=torch.channels_last)
+    y = ops.relu(x)
+    assert chainrule.empty_cache() < y.nbytes  # it is in use
+    del y
+    assert chainrule.empty_cache() >= x.nbytes
+    assert chainrule.empty_cache() == 0
+    assert torch.equal(ops.relu(x), x)
+
+
+def test_other_threads_run_while_a_kernel_does():
+    """A kernel that held the interpreter's lock would let nobody count."""
+    x = torch.zeros(1, 64, 1024, 1024).contiguous(memory_format=torch.channels_last)
+    ops.upsample_nearest2d(x[:, :, :8, :8], 2)
+    done, counted = threading.Event(), []
+    started = threading.Event()
+
+    def count() -> None:
+        started.set()
+        while not done.is_set():
+            counted.append(time.perf_counter())
+            time.sleep(0.001)
+
+    other = threading.Thread(target=count)
+    other.start()
+    started.wait()
+    before = time.perf_counter()
+    ops.upsample_nearest2d(x, 2)
+    after = time.perf_counter()
+    done.set()
+    other.join()
+    assert sum(before < moment < after for moment in counted) > 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_forking_while_another_thread_gives_memory_back():
+    """A lock that another thread holds at that moment would be held in the child for good."""
+    script = """
+import os, sys, threading, signal, torch, chainrule
+from chainrule import ops
+x = torch.zeros(1, 4, 64, 80).contiguous(memory_format=torch.channels_last)
+ops.add(x, x)  # loads the kernels: a fork in the middle of an import is Python's own trap
+stop = False
+def work():
+    while not stop:
+        ops.add(x, x)
+        chainrule.empty_cache()
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads:
+    thread.start()
+bad = 0
+for _ in range(150):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(5)
+        ops.add(x, x)
+        chainrule.empty_cache()
+        os._exit(0)
+    bad += os.waitpid(child, 0)[1] != 0
+stop = True
+for thread in threads:
+    thread.join()
+assert not bad, bad
+"""
+    run(script, CHAINRULE_BACKEND="native")

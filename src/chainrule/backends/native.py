@@ -1,6 +1,7 @@
 """The native backend: float32 on the CPU, by the compiled kernels of `chainrule._native`.
 
-The kernels get addresses: a tensor must have a name here until they have returned.
+Where a kernel gets an address, the tensor must have a name here until it has returned; an `Image`
+or a `Source` keeps its tensor itself. Other Python threads run while a kernel does.
 
 The functions are those of the reference, with the same arguments; what has no kernel of its own is
 missing here, or hands over to the reference. Results are in PyTorch's channels_last layout, (N, C,
@@ -9,6 +10,8 @@ docs/kernels.md.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -21,24 +24,29 @@ from chainrule.geometry import Pair, Window, image_size
 
 SERVES = (("cpu", torch.float32),)
 
+
+def empty_cache() -> int:
+    """Give back the memory that kernels and their results left, to the system; returns bytes."""
+    return kernels.empty_cache()
+
+
 # -- convolution ----------------------------------------------------------------------------------
 
 
 def block(x: Tensor, weight: Tensor, bias: Tensor | None, size: Pair, layers: Block) -> Tensor:
-    kind = _kernel(layers.epilogue)
-    if kind is None:
+    activation = _activation(layers.epilogue)
+    if activation is None:
         return reference.block(x, weight, bias, size, layers)
     channels = weight.shape[1] * layers.groups if layers.transposed else weight.shape[0]
     y = _empty(x.shape[0], channels, size)
-    bias = None if bias is None else bias.contiguous()
+    bias = None if bias is None else bias.resolve_neg().contiguous()
     kernels.gather(
-        _plain(x),
-        _image(weight),
+        kernels.Source(x),
+        kernels.Image(weight),
         layers.groups,
         0 if bias is None else bias.data_ptr(),
-        kind,
-        layers.epilogue.slope,
-        _image(y),
+        activation,
+        kernels.Image(y),
         _geometry(layers),
         layers.transposed,
         winograd(),
@@ -50,18 +58,18 @@ def block(x: Tensor, weight: Tensor, bias: Tensor | None, size: Pair, layers: Bl
 def block_input_grad(
     gy: Tensor, y: Tensor, weight: Tensor, input_size: Pair, layers: Block
 ) -> Tensor:
-    if _kernel(layers.epilogue) is None:
+    gz = _before_activation(gy, y, layers.epilogue)
+    if gz is None:
         return reference.block_input_grad(gy, y, weight, input_size, layers)
     channels = weight.shape[0] if layers.transposed else weight.shape[1] * layers.groups
     gx = _empty(gy.shape[0], channels, input_size)
     kernels.gather(
-        _before_activation(gy, y, layers),
-        _image(weight),
+        gz,
+        kernels.Image(weight),
         layers.groups,
         0,
-        0,
-        0.0,
-        _image(gx),
+        _NO_ACTIVATION,
+        kernels.Image(gx),
         _geometry(layers),
         not layers.transposed,
         winograd(),
@@ -71,18 +79,19 @@ def block_input_grad(
 
 
 def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tuple[Tensor, Tensor]:
-    if _kernel(layers.epilogue) is None:
+    gz = _before_activation(gy, y, layers.epilogue)
+    if gz is None:
         return reference.block_parameter_grads(x, gy, y, layers)
     groups, kernel = layers.groups, layers.window.kernel
     large, small = (gy, x) if layers.transposed else (x, gy)  # of the convolution's two sides
     gweight = x.new_empty(small.shape[1], large.shape[1] // groups, *kernel)
     gbias = x.new_empty(gy.shape[1])
-    sides = (_plain(x), _before_activation(gy, y, layers))
+    sides = (kernels.Source(x), gz)
     sums = (0, gbias.data_ptr())
     kernels.correlate(
         sides[layers.transposed],
         sides[not layers.transposed],
-        _image(gweight),
+        kernels.Image(gweight),
         groups,
         sums[layers.transposed],
         sums[not layers.transposed],
@@ -101,7 +110,7 @@ def max_pool2d(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     y = _empty(x.shape[0], x.shape[1], window.output_size(image_size(x)))
     places = torch.empty_like(y, dtype=torch.int32)
     shape = _pooling(window)
-    kernels.max_pool(_image(x), shape, _image(y), places.data_ptr(), threads())
+    kernels.max_pool(kernels.Image(x), shape, kernels.Image(y), places.data_ptr(), threads())
     return y, places
 
 
@@ -109,7 +118,9 @@ def max_pool2d_grad(gy: Tensor, places: Tensor, input_size: Pair, window: Window
     gx = _empty(gy.shape[0], gy.shape[1], input_size)
     places = places.int().contiguous(memory_format=torch.channels_last)
     shape = _pooling(window)
-    kernels.max_pool_gradient(_image(gy), places.data_ptr(), shape, _image(gx), threads())
+    kernels.max_pool_gradient(
+        kernels.Image(gy), places.data_ptr(), shape, kernels.Image(gx), threads()
+    )
     return gx
 
 
@@ -117,7 +128,7 @@ def avg_pool2d(x: Tensor, window: Window, count_include_pad: bool) -> Tensor:
     x = _channels_last(x)
     y = _empty(x.shape[0], x.shape[1], window.output_size(image_size(x)))
     shape = _pooling(window, count_include_pad)
-    kernels.average_pool(_image(x), shape, _image(y), threads())
+    kernels.average_pool(kernels.Image(x), shape, kernels.Image(y), threads())
     return y
 
 
@@ -126,14 +137,14 @@ def avg_pool2d_grad(
 ) -> Tensor:
     gx = _empty(gy.shape[0], gy.shape[1], input_size)
     shape = _pooling(window, count_include_pad)
-    kernels.average_pool_gradient(_image(gy), shape, _image(gx), threads())
+    kernels.average_pool_gradient(kernels.Image(gy), shape, kernels.Image(gx), threads())
     return gx
 
 
 def upsample_nearest2d(x: Tensor, scale: Pair) -> Tensor:
     x = _channels_last(x)
     y = _empty(x.shape[0], x.shape[1], (x.shape[2] * scale[0], x.shape[3] * scale[1]))
-    kernels.upsample(_image(x), *scale, _image(y), threads())
+    kernels.upsample(kernels.Image(x), *scale, kernels.Image(y), threads())
     return y
 
 
@@ -141,7 +152,7 @@ def upsample_nearest2d_grad(gy: Tensor, scale: Pair) -> Tensor:
     gy = _channels_last(gy)
     size = (gy.shape[2] // scale[0], gy.shape[3] // scale[1])
     gx = _empty(gy.shape[0], gy.shape[1], size)
-    kernels.upsample_gradient(_image(gy), *scale, _image(gx), threads())
+    kernels.upsample_gradient(kernels.Image(gy), *scale, kernels.Image(gx), threads())
     return gx
 
 
@@ -153,14 +164,14 @@ def add(a: Tensor, b: Tensor) -> Tensor:
     if a.dim() != 4:
         return reference.add(a, b)
     total = _empty(a.shape[0], a.shape[1], image_size(a))
-    kernels.add_images(_image(a), _image(b), _image(total), threads())
+    kernels.add_images(kernels.Image(a), kernels.Image(b), kernels.Image(total), threads())
     return total
 
 
 def concatenate(a: Tensor, b: Tensor) -> Tensor:
     joined = _empty(a.shape[0], a.shape[1] + b.shape[1], image_size(a))
     a, b = _channels_last(a), _channels_last(b)
-    kernels.concatenate(_image(a), _image(b), _image(joined), threads())
+    kernels.concatenate(kernels.Image(a), kernels.Image(b), kernels.Image(joined), threads())
     return joined
 
 
@@ -168,21 +179,20 @@ def concatenate(a: Tensor, b: Tensor) -> Tensor:
 
 
 def activation(x: Tensor, epilogue: Epilogue) -> Tensor:
-    kind = _kernel(epilogue)
+    kind = _activation(epilogue)
     if kind is None or not _dense(x):
         return reference.activation(x, epilogue)
     y = _empty_like(x)
-    kernels.activate(x.data_ptr(), y.data_ptr(), x.numel(), kind, epilogue.slope, threads())
+    kernels.activate(x.data_ptr(), y.data_ptr(), x.numel(), kind, threads())
     return y
 
 
 def activation_grad(gy: Tensor, y: Tensor, epilogue: Epilogue) -> Tensor:
-    kind = _kernel(epilogue)
+    kind = _activation(epilogue)
     if kind is None or not _alike(gy, y):
         return reference.activation_grad(gy, y, epilogue)
     gx = _empty_like(gy)
-    pointers = (gy.data_ptr(), y.data_ptr(), gx.data_ptr())
-    kernels.deactivate(*pointers, gy.numel(), kind, epilogue.slope, threads())
+    kernels.deactivate(gy.data_ptr(), y.data_ptr(), gx.data_ptr(), gy.numel(), kind, threads())
     return gx
 
 
@@ -193,7 +203,7 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     images = _two_images(prediction, target)
     if images is None:
         return reference.squared_error(prediction, target)
-    return prediction.new_tensor(kernels.squared_error(*images, threads()))
+    return torch.tensor(kernels.squared_error(*images, threads()), dtype=prediction.dtype)
 
 
 def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
@@ -205,23 +215,21 @@ def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor
         out = _rows(gradient)
     else:
         gradient = _empty(prediction.shape[0], prediction.shape[1], image_size(prediction))
-        out = _image(gradient)
+        out = kernels.Image(gradient)
     kernels.squared_error_gradient(*images, 2 * float(scale), out, threads())
     return gradient
 
 
-def _two_images(a: Tensor, b: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def _two_images(a: Tensor, b: Tensor) -> tuple[kernels.Image, kernels.Image] | None:
     """Both as images whose values are met in the same order; None if they can't be."""
     if _alike(a, b):
         return _rows(a), _rows(b)
-    return (_image(a), _image(b)) if a.dim() == 4 else None
+    return (kernels.Image(a), kernels.Image(b)) if a.dim() == 4 else None
 
 
-def _rows(x: Tensor) -> tuple[int, ...]:
+def _rows(x: Tensor) -> kernels.Image:
     """Dense memory as an image of one channel, a sample a row."""
-    rows = x.shape[0] if x.dim() else 1
-    length = x.numel() // rows
-    return (x.data_ptr(), rows, 1, 1, length, length, 1, length, 1)
+    return kernels.Image(x, x.shape[0] if x.dim() else 1, x.numel())
 
 
 # -- gradients and optimizers ---------------------------------------------------------------------
@@ -312,7 +320,9 @@ def adam_step(
 
 
 def _dense(x: Tensor) -> bool:
-    """Whether x fills its memory without gaps."""
+    """Whether x fills its memory without gaps, and with its own values: not with -x."""
+    if x.is_neg():
+        return False
     if x.is_contiguous():
         return True
     return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
@@ -320,7 +330,7 @@ def _dense(x: Tensor) -> bool:
 
 def _alike(a: Tensor, b: Tensor) -> bool:
     """Whether a and b fill their memory in the same order."""
-    return a.stride() == b.stride() and _dense(a)
+    return a.stride() == b.stride() and _dense(a) and not b.is_neg()
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -330,8 +340,10 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _pooling(window: Window, count_padding: bool = False) -> tuple[int, ...]:
-    return (*window.kernel, *window.stride, *window.dilation, *window.padding, count_padding)
+def _pooling(window: Window, count_padding: bool = False) -> kernels.Pooling:
+    return kernels.Pooling(
+        window.kernel, window.stride, window.dilation, window.padding, count_padding
+    )
 
 
 def _empty(n: int, channels: int, size: Pair) -> Tensor:
@@ -346,33 +358,26 @@ def _empty_like(x: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
-def _kernel(epilogue: Epilogue) -> int | None:
-    """The activation's number among the kernels; None if they don't have it."""
-    return ACTIVATIONS[epilogue.activation].kernel
+_NO_ACTIVATION = kernels.Activation(0, 0.0)
 
 
-def _image(x: Tensor) -> tuple[int, ...]:
-    """Address, sizes and strides."""
-    return (x.data_ptr(), *x.shape, *x.stride())
+@lru_cache
+def _activation(epilogue: Epilogue) -> kernels.Activation | None:
+    """As the kernels take it; None if they don't have it."""
+    number = ACTIVATIONS[epilogue.activation].kernel
+    return None if number is None else kernels.Activation(number, epilogue.slope)
 
 
-def _plain(x: Tensor) -> tuple[object, ...]:
-    """x itself, with no activation's gradient to apply."""
-    return (_image(x), (), 0, 0.0)
+def _before_activation(gy: Tensor, y: Tensor, epilogue: Epilogue) -> kernels.Source | None:
+    """dL/dz where y = activation(z), computed while it is read; None if no kernel can."""
+    if not epilogue.activation:
+        return kernels.Source(gy)
+    activation = _activation(epilogue)
+    return None if activation is None else kernels.Source(gy, y, activation)
 
 
-def _before_activation(gy: Tensor, y: Tensor, layers: Block) -> tuple[object, ...]:
-    """dL/dz where y = activation(z), computed while it is read."""
-    if not layers.epilogue.activation:
-        return _plain(gy)
-    return (
-        _image(gy),
-        _image(y),
-        _kernel(layers.epilogue),
-        layers.epilogue.slope,
-    )
-
-
-def _geometry(layers: Block) -> tuple[int, ...]:
+def _geometry(layers: Block) -> kernels.Geometry:
     window = layers.window
-    return (*window.kernel, *window.stride, *window.dilation, *window.padding, *layers.scale)
+    return kernels.Geometry(
+        window.kernel, window.stride, window.dilation, window.padding, layers.scale
+    )
