@@ -962,7 +962,7 @@ def minus(x: Tensor) -> Tensor:
 
 def bit(x: Tensor) -> Tensor:
     """-x as `minus`, dense: of the same strides as x."""
-    return torch._neg_view(x)
+    return torch.ops.aten._neg_view(x)
 
 
 SIGNS: list[Callable[[Callable[[Tensor], Tensor]], Any]] = [
