@@ -10,7 +10,9 @@ import numpy as np
 from noise2noise.files.scale import Scale
 from noise2noise.files.stack import Header, Stack, bands_of
 
-_SAMPLES = 4096  # values of each band that the usual range is told by
+_SAMPLES = 2**16  # values of the whole stack that the usual range is told by
+_SHARE = 4096  # of them from a band, at most
+_ROWS = 256  # of a band
 _USUAL = 99.9  # percent of them
 _OUTLIER = 4  # values so many times larger than the usual ones say nothing of what white is
 
@@ -33,9 +35,12 @@ class Survey:
 
 def survey(stack: Stack) -> Survey:
     """Read all of a stack once, in bands."""
+    header = stack.header
+    bands = header.planes * -(-header.height // _ROWS)
+    share = min(_SHARE, max(1, _SAMPLES // bands))
     lows, highs, samples, bad = [], [], [], 0
-    for band in bands_of(stack):
-        values = band[..., : stack.header.colours]
+    for band in bands_of(stack, _ROWS):
+        values = band[..., : header.colours]
         if values.dtype.kind == "f":
             finite = np.isfinite(values)
             missing = values.size - int(np.count_nonzero(finite))
@@ -45,7 +50,8 @@ def survey(stack: Stack) -> Survey:
         if values.size:
             lows.append(values.min())
             highs.append(values.max())
-            samples.append(values.reshape(-1)[:: -(-values.size // _SAMPLES)])
+            few = values.reshape(-1)[:: -(-values.size // share)]
+            samples.append(few.copy())  # or the whole band would stay in memory with them
     if not lows:
         return Survey(0, 0, 0, bad)
     usual = np.percentile(np.concatenate(samples).astype(np.float64), _USUAL)

@@ -1,6 +1,7 @@
 """TIFF: every way to store pixels, read in windows, written like the source, and what stays."""
 
 import struct
+import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,20 @@ def test_stacks_keep_axes_and_metadata(tmp_path, kind, axes, shape):
         assert after.imagej_metadata == before.imagej_metadata
         assert after.ome_metadata == before.ome_metadata
         assert after.shaped_metadata == before.shaped_metadata
+
+
+def test_a_stack_never_has_to_fit_into_memory(tmp_path):
+    path = tmp_path / "a.tif"
+    pixels = noise((30, 512, 512), "uint16")
+    tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "TYX"})
+    tracemalloc.start()
+    with open_stack(path) as stack:
+        survey(stack)
+        write_stack(tmp_path / "b.tif", stack.header, bands_of(stack, 64))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < pixels.nbytes / 4
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), pixels)
 
 
 def test_a_stack_of_colour(tmp_path):
