@@ -76,12 +76,14 @@ def default_model(image: np.ndarray | Stack) -> str:
     `photo` learned from noise that is independent in each channel, and takes noise that is the same
     in all three for texture. So `grey`, which works channel by channel, suits not only grey images
     that are stored in colour but also most JPEGs: they keep colour at half the resolution, which
-    leaves the finest details, noise included, the same in all channels.
+    leaves the finest details, noise included, the same in all channels. And it suits noise that
+    was smoothed or compressed, of which it removes more.
     """
     stack = image if isinstance(image, Stack) else _stack_of(image)
     if stack.header.colour != "rgb":
         return "grey"
-    return "grey" if _details_are_grey(stack) else "photo"
+    grey = _details_are_grey(stack) or Guidance.of([PlaneView(stack, Scale(0, 1), 0)]).hidden
+    return "grey" if grey else "photo"
 
 
 def _details_are_grey(stack: Stack) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.networks import ARCHITECTURES
 
@@ -86,8 +87,8 @@ class TrainingConfig(BaseModel):
     start_from: str | None = _option(
         _NETWORK,
         None,
-        "A model to begin with, such as photo: a shipped one, a file, or a run's folder, "
-        "of the same architecture and sizes, but a colour model may begin a grey one.",
+        "A model to begin with, such as photo: a shipped one, a file, or a run's folder. "
+        "Its architecture and sizes are taken, too.",
         metavar="MODEL",
     )
     title: str | None = _option(
@@ -136,12 +137,28 @@ class TrainingConfig(BaseModel):
     )
 
 
+def _as_it_starts(model: str, options: dict[str, object]) -> dict[str, object]:
+    """The options, with the architecture and sizes of the model to start from; channels follow the
+    images."""
+    info = Denoiser.load(model).info
+    sizes = {name: size for name, size in info.sizes.items() if name != "channels"}
+    given = options.get("sizes", {})
+    if not isinstance(given, dict):
+        return options
+    return {**options, "architecture": info.architecture, "sizes": {**sizes, **given}}
+
+
 def configure(**options: object) -> TrainingConfig:
     """A TrainingConfig, with what is wrong in one sentence.
 
+    Where a model to start from is named and no architecture, the model's is taken, and its sizes.
+
     Raises:
-        UserError: an option is unknown, of the wrong type, or out of range.
+        UserError: an option is unknown, of the wrong type, or out of range, or there is no such
+            model.
     """
+    if isinstance(options.get("start_from"), str) and "architecture" not in options:
+        options = _as_it_starts(str(options["start_from"]), options)
     try:
         config = TrainingConfig.model_validate(options)
     except ValidationError as error:
