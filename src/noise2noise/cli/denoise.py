@@ -21,6 +21,7 @@ from noise2noise.cli.common import (
 from noise2noise.denoiser import Denoiser, default_model
 from noise2noise.errors import UserError
 from noise2noise.files import list_images, open_stack, refuse_existing, suffixes
+from noise2noise.noise import NoiseProfile
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
             "noise2noise denoise photo.jpg",
             "noise2noise denoise scans/ --output clean/",
             "noise2noise denoise cell.tif -o cell_clean.tif --model runs/cells --strength 0.8",
+            "noise2noise denoise dark.png --noise camera.json",
         ),
     )(denoise)
 
@@ -52,12 +54,24 @@ def denoise(
             "--model",
             "-m",
             help="A shipped model's name, a model file, or a training run's folder. "
-            "By default the shipped model for colour or for grey images, as each image asks.",
+            "By default the shipped model that suits each image; its name is printed.",
         ),
     ] = None,
     strength: Annotated[
-        float, typer.Option(help="From 0, the image as it is, to 1, all noise removed.")
+        float,
+        typer.Option(
+            help="From 0, the image as it is, to 1, all noise removed; up to 2 where it is left, "
+            "with models that are told the noise."
+        ),
     ] = 1.0,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER|FILE",
+            help="The noise's standard deviation in the file's own units, or a profile that "
+            "inspect --save wrote. By default it is measured in each image.",
+        ),
+    ] = None,
     tile: Annotated[
         int | None,
         typer.Option(help="Work in tiles of so many pixels; smaller needs less memory."),
@@ -82,11 +96,18 @@ def denoise(
     jobs = _jobs(images, output)
     load = functools.cache(Denoiser.load)
     # What is wrong with the options is said once, not of each image.
-    load(model or "photo").check(strength, tile)
+    profile = None if noise is None else NoiseProfile.parse(noise)
+    load(model or "photo").check(strength, tile, profile)
     if output is not None and output != jobs[0][1]:
         _make_folder(output)
     over_images, over_tiles = (track, None) if len(jobs) > 1 else (_untracked, track)
-    options = {"overwrite": overwrite, "strength": strength, "tile": tile, "track": over_tiles}
+    options = {
+        "overwrite": overwrite,
+        "strength": strength,
+        "tile": tile,
+        "track": over_tiles,
+        "noise": profile,
+    }
     done = []
     for source, destination in over_images(jobs, "Denoising", len(jobs)):
         with _reported(source):
@@ -94,7 +115,8 @@ def denoise(
             done.append(record)
             if not as_json:
                 notes = "".join(f"; {note}" for note in record["notes"])
-                print(f"{source} -> {destination}  ({record['seconds']:.1f} s{notes})")
+                said = f"{record['model']}, {record['seconds']:.1f} s{notes}"
+                print(f"{source} -> {destination}  ({said})")
     if as_json:
         print_json(done)
     if len(done) < len(jobs):

@@ -15,6 +15,7 @@ import tifffile
 from chainrule.serialization import load_tensors, save_tensors
 from noise2noise.denoiser import Denoiser
 from noise2noise.files import ArrayStack, Header, Image, Stack, Survey, read_image, write_image
+from noise2noise.noise import NoiseProfile
 
 SIZE = (20, 26, 3)
 ICC = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
@@ -177,6 +178,25 @@ def test_strength_and_tile_reach_the_network(done, photo):
     done("denoise", photo, "--tile", 70, "-o", "tiled.png")
     done("denoise", photo)
     assert Path("tiled.png").read_bytes() == Path("photo_denoised.png").read_bytes()
+
+
+def test_the_noise_can_be_given_as_a_number_or_as_a_profile(done, photo, make_model):
+    told = make_model("told.safetensors", "guided", width=4, depth=0, blocks=1)
+    pixels = read_image(photo).pixels
+    profile = NoiseProfile((0.5, 0.5, 0.5), (3.0, 3.0, 3.0))
+    profile.save("camera.json")
+    for given, noise in {"12": NoiseProfile.gaussian(12), "camera.json": profile}.items():
+        done("denoise", photo, "--model", told, "--noise", given, "-o", f"{given}.png")
+        expected = Denoiser.load(told).denoise(pixels, noise=noise)
+        np.testing.assert_array_equal(read_image(f"{given}.png").pixels, expected)
+
+
+def test_noise_that_can_t_be_used_is_refused_before_anything_is_read(refused):
+    assert "at least 0, got -3" in refused("denoise", "nothing.png", "--noise=-3")
+    words = refused("denoise", "nothing.png", "--noise", "camera.json")
+    assert "camera.json can't be read" in words
+    words = refused("denoise", "nothing.png", "--noise", "12", "--model", "grey")
+    assert "the model grey can't be told the noise" in words
 
 
 # Bad images among good ones.
