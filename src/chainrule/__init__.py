@@ -26,6 +26,7 @@ from chainrule.layers import (
 from chainrule.losses import L1, MSE, LogMSE, MSELoss
 from chainrule.module import Module, StateDictError, Tape, TapeError, accumulate, parameter
 from chainrule.optimizers import SGD, Adam, AdamW, clip_gradients
+from chainrule.recording import record
 from chainrule.schedules import constant, cosine, linear_ramp_down, step_decay, warmup
 from chainrule.serialization import load, save
 from chainrule.summary import summary
@@ -73,6 +74,7 @@ __all__ = [
     "linear_ramp_down",
     "load",
     "parameter",
+    "record",
     "save",
     "step_decay",
     "summary",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from torch import Size, Tensor
+from torch import Tensor
 
 from chainrule import ops
 from chainrule.backends.block import ACTIVATIONS, Block, Epilogue
@@ -62,9 +62,6 @@ class FusedConvolution(Module):
     def merged(self) -> list[Module]:
         """The layers that this step computes, in their order."""
         return [one for one in (self.upsampling, self.layer, self.activation) if one is not None]
-
-    def multiply_adds(self, x_shape: Size, y_shape: Size) -> int:
-        return self.layer.multiply_adds(x_shape, y_shape)
 
     def arguments(self) -> str:
         return " + ".join(type(one).__name__ for one in self.merged())

@@ -69,9 +69,13 @@ class Module:
         """
         raise NotImplementedError(f"{type(self).__name__} has no back(gy, tape)")
 
-    def multiply_adds(self, x_shape: torch.Size, y_shape: torch.Size) -> int:
-        """Multiplications (each with its addition) of one forward pass; 0 for cheap layers."""
-        return 0
+    def multiply_adds(self, x_shape: torch.Size, y_shape: torch.Size) -> int | None:
+        """Multiplications, each with its addition, of one forward pass, as `summary` counts them.
+
+        None is the sum over the ops that `run` calls: only a layer that multiplies much with
+        torch's own functions has to say it.
+        """
+        return None
 
     # -- the classic interface ------------------------------------------------------------------
 

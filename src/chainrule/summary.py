@@ -3,17 +3,14 @@ shape))`."""
 
 from __future__ import annotations
 
-import copy
-import weakref
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from torch import Size
 
 from chainrule.fusion import FusedConvolution
-from chainrule.module import Module, Tape, as_tuple
+from chainrule.module import Module
+from chainrule.recording import Call, record
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ class Summary:
 
 
 def summary(model: Module, input_shape: Iterable[int]) -> Summary:
-    """Trace `model` on an input of `input_shape` (N, C, H, W), computing shapes only.
+    """Record `model` on an input of `input_shape` (N, C, H, W), computing shapes only.
 
     Raises:
         ValueError: the model does not take that shape.
@@ -107,104 +104,50 @@ def summary(model: Module, input_shape: Iterable[int]) -> Summary:
         memory: training 169.9 KiB, inference 169.0 KiB
     """
     shape = tuple(input_shape)
-    traced = _on_meta(model)
-    trace = _Trace()
-    names = {module: name for name, module in reversed([*traced.named_modules()])}
-    for module in _all_modules(traced, set()):
-        trace.attach(_name(module, names), module)
+    recording = record(model, shape)
+    rows = [_row(call) for call in recording.calls if _is_layer(call)]
     parameters = model.parameters()
-    dtype = parameters[0].dtype if parameters else torch.get_default_dtype()
-    x = torch.empty(shape, device="meta", dtype=dtype)
-    y = traced.run(x, Tape(keep=False))
-    del y
-    tape = Tape()
-    traced_again = _on_meta(model)
-    traced_again.run(x, tape)
-    weights = sum(_nbytes(value) for value in parameters)
+    weights = sum(value.nbytes for value in parameters)
     return Summary(
         input_shape=shape,
-        rows=trace.rows,
+        rows=rows,
         parameters=sum(value.numel() for value in parameters),
-        multiply_adds=sum(row.multiply_adds for row in trace.rows),
-        training_bytes=2 * weights + _kept_bytes(tape),
-        inference_bytes=weights + trace.peak,
+        multiply_adds=sum(row.multiply_adds for row in rows),
+        training_bytes=2 * weights + recording.kept_bytes,
+        inference_bytes=weights + max(map(_peak_bytes, recording.calls)),
     )
 
 
-@dataclass
-class _Trace:
-    """Rows, and the largest sum of activations alive at once, of the modules it is attached to."""
-
-    rows: list[Row] = field(default_factory=list)
-    peak: int = 0
-    _newest: Tensor | None = None  # kept because a container may join it with another into y
-    _alive: dict[int, weakref.ref[Tensor]] = field(default_factory=dict)
-
-    def attach(self, name: str, module: Module) -> None:
-        run = module.run
-        merged = isinstance(module, FusedConvolution)
-        layer = module.arguments() if merged else type(module).__name__
-        is_layer = merged or not any(True for _ in module.named_children())
-
-        def traced(*arguments: Any) -> Any:
-            x, y = arguments[0], run(*arguments)
-            outputs = as_tuple(y)
-            self._see(*arguments[:-1], *outputs)
-            if not is_layer:
-                return y
-            own = sum(value.numel() for value in module.parameters())
-            cost = module.multiply_adds(x.shape, outputs[0].shape)
-            self.rows.append(Row(name, layer, tuple(outputs[0].shape), own, cost))
-            return y
-
-        module.run = traced  # on the traced copy only
-
-    def _see(self, *values: Tensor) -> None:
-        for value in values:
-            self._alive[id(value)] = weakref.ref(value)
-        tensors = [tensor for ref in self._alive.values() if (tensor := ref()) is not None]
-        self._alive = {id(tensor): weakref.ref(tensor) for tensor in tensors}
-        self.peak = max(self.peak, sum(map(_nbytes, tensors)))
-        self._newest = values[-1]
+def _row(call: Call) -> Row:
+    module, outputs = call.module, call.outputs
+    merged = isinstance(module, FusedConvolution)
+    told = module.multiply_adds(Size(call.inputs[0].shape), Size(outputs[0].shape))
+    return Row(
+        name=call.name,
+        layer=module.arguments() if merged else type(module).__name__,
+        output_shape=outputs[0].shape,
+        parameters=sum(value.numel() for value in module.parameters()),
+        multiply_adds=_cost(call) if told is None else told,
+    )
 
 
-def _all_modules(value: Any, seen: set[int]) -> Iterator[Module]:
-    """Every module once, also those that compute several layers and have no name of their own."""
-    if isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _all_modules(item, seen)
-    if isinstance(value, Module) and id(value) not in seen:
-        seen.add(id(value))
-        yield value
-        yield from _all_modules(vars(value), seen)
+def _is_layer(call: Call) -> bool:
+    """A module that holds no others, or that has sums of its own, as merged layers have."""
+    return not _is_container(call) or _cost(call) > 0
 
 
-def _name(module: Module, names: dict[Module, str]) -> str:
-    """The name in the state dict; merged layers' names, what they have in common said once."""
-    if not isinstance(module, FusedConvolution):
-        return names.get(module, "")
-    first, *others = (names[one] for one in module.merged())
-    place = first[: first.rfind(".") + 1]
-    return "+".join([first, *(name.removeprefix(place) for name in others)])
+def _is_container(call: Call) -> bool:
+    return any(True for _ in call.module.named_children())
 
 
-def _on_meta(model: Module) -> Module:
-    """A copy of the model whose tensors have shapes and no values."""
-    twin = copy.deepcopy(model)
-    for _, module in twin.named_modules():
-        for name, value in list(vars(module).items()):
-            if isinstance(value, Tensor):
-                setattr(module, name, value.detach().to("meta"))
-    return twin
+def _cost(call: Call) -> int:
+    return sum(op.multiply_adds for op in call.ops)
 
 
-def _kept_bytes(tape: Tape) -> int:
-    tensors = [value for _, values in tape for value in values if isinstance(value, Tensor)]
-    return sum(_nbytes(value) for value in {id(value): value for value in tensors}.values())
-
-
-def _nbytes(value: Tensor) -> int:
-    return value.numel() * value.element_size()
+def _peak_bytes(call: Call) -> int:
+    """When the module returns, or, of a container, when it joins what its modules returned."""
+    joins = call.ops if _is_container(call) else []
+    return max([call.alive_bytes, *(op.alive_bytes for op in joins)])
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 
 from chainrule import ops
 from chainrule.geometry import IntOrPair, Padding, Pair, image_size, pair, window
@@ -58,10 +58,6 @@ class Convolution(Module):
     @property
     def groups(self) -> int:
         return self.block.groups
-
-    def multiply_adds(self, x_shape: Size, y_shape: Size) -> int:
-        """Each value of x (of y, if it isn't transposed) meets a filter once."""
-        return (x_shape if self.block.transposed else y_shape).numel() * self.weight[0].numel()
 
     def arguments(self) -> str:
         first, second = self.weight.shape[0], self.weight.shape[1] * self.groups
