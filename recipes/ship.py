@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from chainrule.serialization import load_tensors, save_tensors
-from noise2noise.denoiser import WEIGHTS
+from noise2noise.shipped import WEIGHTS
 
 
 def main() -> None:

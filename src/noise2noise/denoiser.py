@@ -10,7 +10,6 @@ those of the result: beside these two no array is as large as the image.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -25,32 +24,27 @@ from noise2noise import networks
 from noise2noise.data import Track
 from noise2noise.errors import UserError, naming
 from noise2noise.files import (
-    ArrayStack,
-    Colour,
     Header,
     Image,
     Scale,
     Stack,
     Survey,
+    array_stack,
     format_for,
     read_image,
     refuse_existing,
     scale_of,
+    stack_of,
     survey,
     write_image,
     write_stack,
 )
-from noise2noise.guidance import Guidance, PlaneView
+from noise2noise.guidance import Guidance, PlaneView, channels_of_planes
 from noise2noise.model_file import ModelInfo, read_model
 from noise2noise.noise import NoiseProfile
 from noise2noise.noise.profile import MARGIN
+from noise2noise.shipped import WEIGHTS, find_model, is_grey
 from noise2noise.tiling import Tile, extended, filled, tiles
-
-WEIGHTS = Path(__file__).parent / "weights"
-"""The models that come with the package."""
-
-GREY_CORRELATION = 0.95
-"""Three channels whose finest details correlate more than this have the same noise."""
 
 TILE = 704
 """Side of a tile in pixels, overlap included; larger where the network reaches far.
@@ -63,58 +57,9 @@ MOST_STRENGTH = 2
 
 _PLANES = 8  # of a channel's planes at most so many are looked at to measure their noise
 
-_STRIP = 64  # rows that are looked at together; an even number
-
 SMALLEST = 16
 """Images are extended to at least so many pixels: some networks convolve without padding, and would
 have nothing left of a smaller one."""
-
-
-def default_model(image: np.ndarray | Stack) -> str:
-    """The shipped model that suits an image, (H, W) or (H, W, 3), or the first plane of a stack.
-
-    `photo` learned from noise that is independent in each channel, and takes noise that is the same
-    in all three for texture. So `grey`, which works channel by channel, suits not only grey images
-    that are stored in colour but also most JPEGs: they keep colour at half the resolution, which
-    leaves the finest details, noise included, the same in all channels. And it suits noise that
-    was smoothed or compressed, of which it removes more.
-    """
-    stack = image if isinstance(image, Stack) else _stack_of(image)
-    if stack.header.colour != "rgb":
-        return "grey"
-    grey = _details_are_grey(stack) or Guidance.of([PlaneView(stack, Scale(0, 1), 0)]).hidden
-    return "grey" if grey else "photo"
-
-
-def _details_are_grey(stack: Stack) -> bool:
-    """Whether the finest diagonal details of the three channels are all but proportional.
-
-    Their correlation is all but 1 in photographs of JPEG's usual 4:2:0 format, noisy or not; noise
-    that is independent in each channel soon brings it down.
-    """
-    products = np.zeros((3, 3))  # of the details of each channel with those of each
-    same = True
-    for top in range(0, stack.header.height, _STRIP):
-        strip = stack.read(0, slice(top, top + _STRIP))[..., :3]
-        same = same and _is_grey(strip.transpose(2, 0, 1))
-        height, width = (size // 2 * 2 for size in strip.shape[:2])
-        x = strip[:height, :width].astype(np.float32)
-        details = x[0::2, 0::2] - x[0::2, 1::2] - x[1::2, 0::2] + x[1::2, 1::2]
-        details = np.nan_to_num(details, copy=False, nan=0, posinf=0, neginf=0)
-        products += np.einsum("hwa,hwb->ab", details, details)
-    norms = np.sqrt(products.diagonal())
-    if not norms.all():  # flat in some channel, or a single row or column
-        return same
-    return bool((products / np.outer(norms, norms)).min() > GREY_CORRELATION)
-
-
-def _is_grey(planes: np.ndarray) -> bool:
-    return bool((planes == planes[:1]).all())
-
-
-def shipped_models() -> list[str]:
-    """Names of the models that come with the package."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
 
 
 class Denoiser:
@@ -157,7 +102,7 @@ class Denoiser:
         Raises:
             UserError: there is no such model, or its file is damaged or of something else.
         """
-        path = _find(model)
+        path = find_model(model)
         name = path.stem if path.parent == WEIGHTS else str(path)
         return cls(*read_model(path, name))
 
@@ -187,7 +132,7 @@ class Denoiser:
                 network that isn't told it.
             ValueError: another shape or dtype.
         """
-        stack = _stack_of(image)
+        stack = stack_of(image)
         clean = np.empty(image.shape, image.dtype)
         _fill(np.atleast_3d(clean), self.bands(stack, strength, tile, track, noise))
         return clean
@@ -203,7 +148,7 @@ class Denoiser:
         """`denoise` for float32 (C, H, W) on the scale of [0, 1], which noise may leave, and the
         noise on this scale too.
         """
-        stack = _array_stack(noisy.transpose(1, 2, 0))
+        stack = array_stack(noisy.transpose(1, 2, 0))
         clean = np.empty(noisy.shape, np.float32)
         self.check(strength, tile, noise)
         bands = self._bands(stack, Scale(0, 1), strength, tile, track, noise)
@@ -368,7 +313,7 @@ class Denoiser:
         """What the network is told about each plane: the same for all planes of a channel."""
         if not self.told or strength == 0:
             return lambda plane: None
-        channels = _channels_of_planes(stack.header)
+        channels = channels_of_planes(stack.header)
 
         @functools.cache
         def of(channel: int) -> Guidance:
@@ -409,7 +354,7 @@ class Denoiser:
         """The network's result for a tile of any number of channels, whatever the network has."""
         if len(noisy) == self.channels:
             return self._infer(noisy, way)
-        if len(noisy) > 1 and _is_grey(noisy):
+        if len(noisy) > 1 and is_grey(noisy):
             return self._clean(noisy[:1], way.channel(0)).repeat(len(noisy), 0)
         if len(noisy) > 1:
             return self._each(noisy, way)
@@ -454,57 +399,9 @@ class _Way:
         return replace(self, guidance=self.guidance.channel(index))
 
 
-def _channels_of_planes(header: Header) -> list[int]:
-    """The place along the axis C of each plane; 0 where there is no such axis before Y."""
-    before = header.axes.index("Y")
-    place = header.axes.find("C", 0, before)
-    if place < 0:
-        return [0] * header.planes
-    places = np.indices(header.shape[:before])[place]
-    return places.ravel().tolist()
-
-
-def _stack_of(image: np.ndarray) -> Stack:
-    """An image in memory, (H, W), (H, W, 1) or (H, W, 3), as a stack."""
-    if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (1, 3)):
-        raise ValueError(f"expected pixels of shape (H, W) or (H, W, 3), got {image.shape}")
-    if image.size == 0:
-        raise ValueError(f"expected at least one pixel, got the shape {image.shape}")
-    if image.dtype.kind not in "uif":
-        raise ValueError(f"expected pixels of integers or floats, got {image.dtype}")
-    return _array_stack(np.atleast_3d(image))
-
-
-def _array_stack(pixels: np.ndarray) -> Stack:
-    """(H, W, C) as a stack; three channels are colours."""
-    colours: dict[int, Colour] = {1: "grey", 3: "rgb"}
-    colour = colours.get(pixels.shape[2], "channels")
-    return ArrayStack(Header("YXS", pixels.shape, pixels.dtype, colour), pixels[None])
-
-
 def _fill(clean: np.ndarray, bands: Iterable[np.ndarray]) -> None:
     """Put bands into the image, (H, W, C), that they make up."""
     row = 0
     for band in bands:
         clean[row : row + len(band)] = band
         row += len(band)
-
-
-def _find(model: str | Path) -> Path:
-    # Shipped names first: a folder named photo must not hide the model that is used by default.
-    known = shipped_models()
-    if str(model) in known:
-        return WEIGHTS / f"{model}.safetensors"
-    path = Path(model)
-    if (path / "best.safetensors").is_file():
-        return path / "best.safetensors"
-    if path.is_dir():
-        raise UserError(
-            f"the folder {path} holds no best.safetensors, which training writes at the end of its "
-            "first epoch; name a folder of a training run, or a model file"
-        )
-    if path.is_file():
-        return path
-    near = difflib.get_close_matches(str(model), known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}, or a file"
-    raise UserError(f"there is no model {str(model)!r}; {hint}")

@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from noise2noise.files import Scale, Stack
+from noise2noise.files import Header, Scale, Stack
 from noise2noise.noise import NoiseProfile, estimate_together
 from noise2noise.noise.patches import crops
 from noise2noise.noise.words import is_correlated
@@ -121,3 +121,13 @@ class Guidance:
     def result(self, output: np.ndarray) -> np.ndarray:
         """The image that the network's output stands for."""
         return output + np.float32(self.offset)
+
+
+def channels_of_planes(header: Header) -> list[int]:
+    """The place along the axis C of each plane; 0 where there is no such axis before Y."""
+    before = header.axes.index("Y")
+    place = header.axes.find("C", 0, before)
+    if place < 0:
+        return [0] * header.planes
+    places = np.indices(header.shape[:before])[place]
+    return places.ravel().tolist()

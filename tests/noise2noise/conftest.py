@@ -47,7 +47,7 @@ def stand_ins(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of stand-ins under the shipped models' names, which takes the place of theirs."""
     folder = make_model("weights/photo.safetensors").parent
     make_model("weights/grey.safetensors", channels=1)
-    for module in ("denoiser", "cli.models"):
+    for module in ("shipped", "denoiser", "cli.models"):
         monkeypatch.setattr(f"noise2noise.{module}.WEIGHTS", folder)
     return folder
 

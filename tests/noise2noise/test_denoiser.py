@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from chainrule import TapeError, summary
 from chainrule.serialization import load_tensors, save_tensors
 from noise2noise import denoiser, networks
-from noise2noise.denoiser import Denoiser, ModelInfo, default_model, shipped_models
+from noise2noise.denoiser import Denoiser, ModelInfo
 from noise2noise.errors import UserError
 from noise2noise.files import (
     ArrayStack,
@@ -33,6 +33,7 @@ from noise2noise.files import (
 )
 from noise2noise.metrics import psnr
 from noise2noise.noise.corruptions import parse
+from noise2noise.shipped import WEIGHTS, default_model, shipped_models
 
 NETWORKS = [
     ("compact", {"width": 8}),
@@ -532,7 +533,7 @@ SHIPPED = {"photo": 3, "grey": 1, "fast": 3, "fast-grey": 1}
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_shipped_models_are_there_and_small(name):
-    path = denoiser.WEIGHTS / f"{name}.safetensors"
+    path = WEIGHTS / f"{name}.safetensors"
     assert path.is_file(), f"{name} does not come with the package yet"
     assert path.stat().st_size < 10 * 2**20
     assert name in shipped_models()
@@ -547,7 +548,7 @@ TOLD = ["photo", "grey"]
 
 @pytest.mark.parametrize("name", TOLD)
 def test_the_manifest_is_the_model_s(name):
-    path = denoiser.WEIGHTS / f"{name}.json"
+    path = WEIGHTS / f"{name}.json"
     manifest = json.loads(path.read_text())
     weights = path.with_suffix(".safetensors").read_bytes()
     assert manifest["sha256"] == hashlib.sha256(weights).hexdigest()
@@ -555,7 +556,7 @@ def test_the_manifest_is_the_model_s(name):
 
 
 def test_all_models_together_leave_room_in_the_wheel():
-    sizes = [path.stat().st_size for path in denoiser.WEIGHTS.iterdir()]
+    sizes = [path.stat().st_size for path in WEIGHTS.iterdir()]
     assert sum(sizes) < 25 * 2**20
 
 

@@ -12,14 +12,13 @@ import pytest
 import skimage.data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from noise2noise.classical import METHODS, noise_level
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.evaluation import (
-    METHODS,
     TestSet,
     corrupted,
     evaluate_all,
-    noise_level,
     recorded,
 )
 from noise2noise.files import Image, from_unit, read_image, to_unit, write_image

@@ -13,9 +13,9 @@ from noise2noise.benchmark import quality as sets
 from noise2noise.benchmark.speed import PHOTO, PHOTO_SIZES, Result, measure
 from noise2noise.benchmark.steps import RECIPES
 from noise2noise.benchmark.tables import markdown, remarks, tables
+from noise2noise.classical import METHODS
 from noise2noise.cli.common import JSON_OPTION, examples, print_json, results, track
 from noise2noise.errors import UserError
-from noise2noise.evaluation import METHODS
 
 EVERYTHING = ",".join((*RECIPES, PHOTO))
 

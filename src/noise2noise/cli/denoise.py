@@ -18,10 +18,11 @@ from noise2noise.cli.common import (
     print_json,
     track,
 )
-from noise2noise.denoiser import Denoiser, default_model
+from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.files import list_images, open_stack, refuse_existing, suffixes
 from noise2noise.noise import NoiseProfile
+from noise2noise.shipped import default_model
 
 
 def register(app: typer.Typer) -> None:

@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from noise2noise.classical import METHODS
 from noise2noise.cli.common import JSON_OPTION, examples, print_json, results, track
 from noise2noise.errors import UserError
-from noise2noise.evaluation import METHODS, TestSet, corrupted, evaluate_all, recorded
+from noise2noise.evaluation import TestSet, corrupted, evaluate_all, recorded
 
 
 def register(app: typer.Typer) -> None:

@@ -19,13 +19,13 @@ from noise2noise.cli.common import (
     results,
     track,
 )
-from noise2noise.denoiser import default_model
 from noise2noise.errors import UserError
 from noise2noise.files import Image, list_images, read_image, refuse_existing
 from noise2noise.noise.estimate import measure, sample
 from noise2noise.noise.patches import MOST_CROPS
 from noise2noise.noise.profile import NoiseProfile
 from noise2noise.noise.words import describe, is_correlated
+from noise2noise.shipped import default_model
 
 
 def register(app: typer.Typer) -> None:

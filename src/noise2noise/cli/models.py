@@ -7,7 +7,8 @@ import typer
 from rich.table import Table
 
 from noise2noise.cli.common import JSON_OPTION, examples, print_json, results
-from noise2noise.denoiser import WEIGHTS, Denoiser, shipped_models
+from noise2noise.denoiser import Denoiser
+from noise2noise.shipped import WEIGHTS, shipped_models
 
 
 def register(app: typer.Typer) -> None:

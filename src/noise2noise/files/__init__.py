@@ -37,7 +37,9 @@ from noise2noise.files.stack import (
     Header,
     Metadata,
     Stack,
+    array_stack,
     bands_of,
+    stack_of,
     whole_planes,
 )
 from noise2noise.files.survey import Survey, scale_of, survey
@@ -53,6 +55,7 @@ __all__ = [
     "Stack",
     "Survey",
     "UnusableError",
+    "array_stack",
     "bands_of",
     "format_for",
     "from_unit",
@@ -61,6 +64,7 @@ __all__ = [
     "read_image",
     "refuse_existing",
     "scale_of",
+    "stack_of",
     "suffixes",
     "survey",
     "to_unit",

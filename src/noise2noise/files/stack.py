@@ -175,3 +175,25 @@ def whole_planes(header: Header, bands: Iterable[np.ndarray]) -> Iterator[np.nda
         if row == header.height:
             yield pixels
             pixels, row = None, 0
+
+
+def stack_of(image: np.ndarray) -> Stack:
+    """An image in memory, (H, W), (H, W, 1) or (H, W, 3), as a stack.
+
+    Raises:
+        ValueError: another shape, no pixel, or pixels that are no numbers.
+    """
+    if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (1, 3)):
+        raise ValueError(f"expected pixels of shape (H, W) or (H, W, 3), got {image.shape}")
+    if image.size == 0:
+        raise ValueError(f"expected at least one pixel, got the shape {image.shape}")
+    if image.dtype.kind not in "uif":
+        raise ValueError(f"expected pixels of integers or floats, got {image.dtype}")
+    return array_stack(np.atleast_3d(image))
+
+
+def array_stack(pixels: np.ndarray) -> Stack:
+    """(H, W, C) as a stack; three channels are colours."""
+    colours: dict[int, Colour] = {1: "grey", 3: "rgb"}
+    colour = colours.get(pixels.shape[2], "channels")
+    return ArrayStack(Header("YXS", pixels.shape, pixels.dtype, colour), pixels[None])

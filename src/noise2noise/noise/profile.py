@@ -194,6 +194,8 @@ class NoiseProfile:
         try:
             with Path(path).open("rb") as file:
                 text = file.read(_LARGEST_FILE + 1)
+        except FileNotFoundError as error:
+            raise UserError(f"there is no file {path}") from error
         except OSError as error:
             raise UserError(f"{path} can't be read: {error.strerror or error}") from error
         try:

@@ -194,7 +194,7 @@ def test_the_noise_can_be_given_as_a_number_or_as_a_profile(done, photo, make_mo
 def test_noise_that_can_t_be_used_is_refused_before_anything_is_read(refused):
     assert "at least 0, got -3" in refused("denoise", "nothing.png", "--noise=-3")
     words = refused("denoise", "nothing.png", "--noise", "camera.json")
-    assert "camera.json can't be read" in words
+    assert words == "there is no file camera.json"
     words = refused("denoise", "nothing.png", "--noise", "12", "--model", "grey")
     assert "the model grey can't be told the noise" in words
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from noise2noise.classical import METHODS
 from noise2noise.denoiser import Denoiser
-from noise2noise.evaluation import METHODS, corrupted, evaluate_all
+from noise2noise.evaluation import corrupted, evaluate_all
 from noise2noise.files import Image, read_image, write_image
 
 NAMES = {"a.png": (40, 30, 3), "b.png": (24, 36, 1)}

@@ -2,7 +2,8 @@
 
 import json
 
-from noise2noise.denoiser import Denoiser, shipped_models
+from noise2noise.denoiser import Denoiser
+from noise2noise.shipped import shipped_models
 
 
 def test_the_table_names_every_model(done, stand_ins):
