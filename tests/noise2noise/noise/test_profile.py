@@ -145,5 +145,5 @@ def test_files_that_are_refused(tmp_path: Path, content, sentence):
 
 
 def test_a_missing_file(tmp_path: Path):
-    with pytest.raises(UserError, match="can't be read"):
+    with pytest.raises(UserError, match="there is no file"):
         NoiseProfile.load(tmp_path / "none.json")
