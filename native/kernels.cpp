@@ -20,6 +20,7 @@ namespace {
 #include "gather.hpp"
 #include "scatter.hpp"
 #include "correlate.hpp"
+#include "winograd_points.hpp"
 #include "winograd.hpp"
 #include "elementwise.hpp"
 #include "pooling.hpp"
