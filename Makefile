@@ -78,6 +78,7 @@ fuzz: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run -Werror native/*.hpp native/*.cpp
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pyright
 

@@ -14,9 +14,16 @@ inline void correlate_phase(const Correlate& job, const Phase& pv, const Phase& 
             const long parts = parts_of(lengths[run], kMaxRows[size]);
             for (long part = 0; part < parts; ++part) {
                 const long k = part_start(lengths[run], parts, part), end = part_start(lengths[run], parts, part + 1);
-                const Outer o{a + offsets[run] + k, pv.stride * a_pitch, ph.stride * w.inputs, b + first * kLanes,
-                              ph.count * w.outputs, w.outputs,           rows,                 ph.count,
-                              run_sums + k * padded, padded};
+                const Outer o{a + offsets[run] + k,
+                              pv.stride * a_pitch,
+                              ph.stride * w.inputs,
+                              b + first * kLanes,
+                              ph.count * w.outputs,
+                              w.outputs,
+                              rows,
+                              ph.count,
+                              run_sums + k * padded,
+                              padded};
                 kFunctions.outer[size][end - k](o);
             }
         }
@@ -43,7 +50,8 @@ inline void reduce(const Correlate& job, const float* sums, long parts, long par
     const int threads = part_floats * parts < 32768 ? 1 : job.threads;
     // Vectors of outputs are written by one thread each: their rows of the weight are its own.
     parallel_for(threads, w.groups * vectors, [&](long index) {
-        const long group = index / vectors, first = index % vectors * kLanes, count = smaller(kLanes, w.outputs - first);
+        const long group = index / vectors, first = index % vectors * kLanes,
+                   count = smaller(kLanes, w.outputs - first);
         const float* phase = sums + group * group_floats + first;
         for (int pv = 0; pv < job.vertical.count; ++pv)
             for (int ph = 0; ph < job.horizontal.count; ++ph) {
@@ -96,7 +104,8 @@ inline void correlate_direct(const Correlate& job) {
     const long part_floats = round_up(weight_floats + a_channels + b_channels, 16);
     const double taps = double(most_taps(job.vertical)) * most_taps(job.horizontal) + 1;
     const double staged_a = larger(double(extent(vertical, rows)) * columns * w.inputs,
-                                   job.a_sums ? double(job.a.image.w) * a_channels : 0) + kLanes;
+                                   job.a_sums ? double(job.a.image.w) * a_channels : 0) +
+                            kLanes;
     const double staged_b = double(rows) * horizontal.count * w.outputs + kMaxVectors * kLanes;
     const double space = 64 * (2 + (4 * (staged_a + staged_b) + 16 * taps) / 64);
     float* sums = static_cast<float*>(scratch(0, 4.0 * part_floats * parts));
@@ -115,8 +124,8 @@ inline void correlate_direct(const Correlate& job) {
             float* phase_at = own;
             for (long group = 0; group < w.groups; ++group) {
                 stage(job.a,
-                      {n, group * w.inputs, w.inputs, first * vertical.stride + vertical.low, extent(vertical, last - first),
-                       1, horizontal.low, columns, 1},
+                      {n, group * w.inputs, w.inputs, first * vertical.stride + vertical.low,
+                       extent(vertical, last - first), 1, horizontal.low, columns, 1},
                       a);
                 for (int p = 0; p < job.vertical.count; ++p)
                     for (int q = 0; q < job.horizontal.count; ++q) {
@@ -124,8 +133,8 @@ inline void correlate_direct(const Correlate& job) {
                         const long height = smaller(last, pv.count) - first;
                         if (height > 0) {
                             stage(job.b,
-                                  {n, group * w.outputs, w.outputs, pv.first + first * pv.step, height, pv.step, ph.first,
-                                   ph.count, ph.step},
+                                  {n, group * w.outputs, w.outputs, pv.first + first * pv.step, height, pv.step,
+                                   ph.first, ph.count, ph.step},
                                   b);
                             if (job.b_sums) add_sums(b, height * ph.count, w.outputs, own_b + group * w.outputs);
                             correlate_phase(job, pv, ph, vertical, horizontal, a, columns * w.inputs, b, height, padded,

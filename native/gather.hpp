@@ -82,7 +82,8 @@ inline float tap_weight(const Weight& w, long o, long c, const Tap& tv, const Ta
 
 // One vector of output channels of one phase, from channel `first` on, side by side in rows that are `width` apart. Channel
 // after channel, because a channel's weights lie together and the rows that are written stay in the first-level cache.
-inline void pack_vector(const Weight& w, const Phase& pv, const Phase& ph, long group, long first, long width, float* to) {
+inline void pack_vector(const Weight& w, const Phase& pv, const Phase& ph, long group, long first, long width,
+                        float* to) {
     const long valid = larger(0, smaller(kLanes, w.outputs - first)), inputs = w.inputs, step = w.sc;
     for (long o = 0; o < kLanes; ++o) {
         float* row = to + o;
@@ -133,8 +134,8 @@ struct Band {
 
 inline Band take_band(const Gather& job, const Piece& piece, float* buffer) {
     const Image& in = job.in.image;
-    const bool inside = piece.top >= 0 && piece.left >= 0 && piece.top + piece.rows <= in.h &&
-                        piece.left + piece.columns <= in.w;
+    const bool inside =
+        piece.top >= 0 && piece.left >= 0 && piece.top + piece.rows <= in.h && piece.left + piece.columns <= in.w;
     const bool plain = job.in.activation.kind == Nonlinearity::none;
     if (inside && plain && in.sc == 1 && in.sw == piece.channels)
         return {in.data + piece.n * in.sn + piece.top * in.sh + piece.left * in.sw + piece.channel, in.sh};
@@ -153,7 +154,8 @@ inline long find_runs(const Phase& pv, const Phase& ph, const Reach& vertical, c
                 lengths[runs - 1] += channels;
                 continue;
             }
-            offsets[runs] = (pv.taps[tv].offset - vertical.low) * pitch + (ph.taps[th].offset - horizontal.low) * channels;
+            offsets[runs] =
+                (pv.taps[tv].offset - vertical.low) * pitch + (ph.taps[th].offset - horizontal.low) * channels;
             lengths[runs++] = channels;
         }
     return runs;
@@ -203,7 +205,8 @@ inline void gather_phase(const Packing& packing, const Phase& pv, const Phase& p
             const float* at[kRowSlots];
             for (long m = 0; m < size; ++m) {
                 at[m] = band.data + (row - first_row) * pv.stride * band.pitch + column * ph.stride * w.inputs;
-                out[m] = base + (pv.first + row * pv.step) * job.out.sh + (ph.first + column * ph.step) * job.out.sw + first;
+                out[m] =
+                    base + (pv.first + row * pv.step) * job.out.sh + (ph.first + column * ph.step) * job.out.sw + first;
                 if (++column == columns) column = 0, ++row;
             }
             for (long run = 0; run < runs; ++run)
@@ -244,16 +247,21 @@ inline void gather_direct(const Gather& job) {
         for (long item; (item = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < items;) {
             const long n = item / bands, first = item % bands * rows, last = smaller(vertical.count, first + rows);
             for (long group = 0; group < w.groups; ++group) {
-                const Piece piece{n,           group * w.inputs,
-                                  w.inputs,    first * vertical.stride + vertical.low,
-                                  extent(vertical, last - first), 1,
-                                  horizontal.low, columns, 1};
+                const Piece piece{n,
+                                  group * w.inputs,
+                                  w.inputs,
+                                  first * vertical.stride + vertical.low,
+                                  extent(vertical, last - first),
+                                  1,
+                                  horizontal.low,
+                                  columns,
+                                  1};
                 const Band band = take_band(job, piece, space.staged);
                 const float* weights = packing.weights + group * group_floats;
                 for (int pv = 0; pv < job.vertical.count; ++pv)
                     for (int ph = 0; ph < job.horizontal.count; ++ph) {
-                        gather_phase(packing, job.vertical.phases[pv], job.horizontal.phases[ph], vertical, horizontal, n,
-                                     group, first, last, band, weights, space);
+                        gather_phase(packing, job.vertical.phases[pv], job.horizontal.phases[ph], vertical, horizontal,
+                                     n, group, first, last, band, weights, space);
                         weights += packing.phase_floats(pv, ph);
                     }
             }

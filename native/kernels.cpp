@@ -50,10 +50,27 @@ void correlate(const Correlate& job) {
 
 const Kernels& CHAINRULE_JOIN(CHAINRULE_ISA, _kernels)() {
     using namespace CHAINRULE_ISA;
-    static constexpr Kernels kernels{
-        CHAINRULE_STRING(CHAINRULE_ISA), gather, correlate, correlate_cost, activate_all, deactivate_all, add_all, add_images, zero_all, sgd, adam,
-        squared_error, squared_error_gradient, max_pool, max_pool_gradient, average_pool, average_pool_gradient, upsample,
-        upsample_gradient, concatenate, fma_rate};
+    static constexpr Kernels kernels{CHAINRULE_STRING(CHAINRULE_ISA),
+                                     gather,
+                                     correlate,
+                                     correlate_cost,
+                                     activate_all,
+                                     deactivate_all,
+                                     add_all,
+                                     add_images,
+                                     zero_all,
+                                     sgd,
+                                     adam,
+                                     squared_error,
+                                     squared_error_gradient,
+                                     max_pool,
+                                     max_pool_gradient,
+                                     average_pool,
+                                     average_pool_gradient,
+                                     upsample,
+                                     upsample_gradient,
+                                     concatenate,
+                                     fma_rate};
     return kernels;
 }
 

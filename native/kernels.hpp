@@ -119,7 +119,8 @@ struct Kernels {
     void (*sgd)(const Sgd&);
     void (*adam)(const Adam&);
     double (*squared_error)(const Image& prediction, const Image& target, int threads);
-    void (*squared_error_gradient)(const Image& prediction, const Image& target, float scale, const Image& out, int threads);
+    void (*squared_error_gradient)(const Image& prediction, const Image& target, float scale, const Image& out,
+                                   int threads);
     void (*max_pool)(const Image& in, const PoolGeometry&, Image out, int32_t* places, int threads);
     void (*max_pool_gradient)(const Image& gy, const int32_t* places, const PoolGeometry&, Image gx, int threads);
     void (*average_pool)(const Image& in, const PoolGeometry&, Image out, int threads);

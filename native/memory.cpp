@@ -49,7 +49,7 @@ void* fresh(std::size_t size) {
 // Blocks that are not in use, by size. Used and unused together are never more than half as much again as was in use at
 // once, and a little.
 class Cache {
-   public:
+public:
     void* take(std::size_t size) {
         std::lock_guard<std::mutex> lock(mutex_);
         auto found = unused_.lower_bound(size);
@@ -94,7 +94,7 @@ class Cache {
     void lock() { mutex_.lock(); }
     void unlock() { mutex_.unlock(); }
 
-   private:
+private:
     // Lets go of the largest unused blocks until at most `room` bytes are left.
     void trim(std::size_t room) {
         while (kept_ > room) {

@@ -28,7 +28,8 @@ bool supported(const std::string& name) {
     __builtin_cpu_init();
     if (name == "avx512")
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("fma");
     if (name == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
     return true;
@@ -106,9 +107,9 @@ Geometry geometry(const nb::tuple& kernel, const nb::tuple& stride, const nb::tu
             {number(kernel, 1), number(stride, 1), number(dilation, 1), number(padding, 1), number(scale, 1)}};
 }
 
-PoolGeometry pooling(const nb::tuple& kernel, const nb::tuple& stride, const nb::tuple& dilation, const nb::tuple& padding,
-                     bool count_padding) {
-    return {number(kernel, 0),   number(kernel, 1),   number(stride, 0),  number(stride, 1), number(dilation, 0),
+PoolGeometry pooling(const nb::tuple& kernel, const nb::tuple& stride, const nb::tuple& dilation,
+                     const nb::tuple& padding, bool count_padding) {
+    return {number(kernel, 0),   number(kernel, 1),  number(stride, 0),  number(stride, 1), number(dilation, 0),
             number(dilation, 1), number(padding, 0), number(padding, 1), count_padding};
 }
 
@@ -143,7 +144,8 @@ void gather(const Read& in, const Operand& w, int groups, long bias, Activation 
     job.out = out;
     job.winograd = winograd;
     job.threads = threads;
-    const AxisPlan vertical = plan(g.vertical, job.out.h, backward), horizontal = plan(g.horizontal, job.out.w, backward);
+    const AxisPlan vertical = plan(g.vertical, job.out.h, backward),
+                   horizontal = plan(g.horizontal, job.out.w, backward);
     job.vertical = vertical.axis();
     job.horizontal = horizontal.axis();
     active->gather(job);
@@ -177,7 +179,8 @@ void correlate(const Read& x, const Read& gy, const Operand& w, int groups, long
                const Geometry& g, bool winograd, int threads) {
     Correlation best = correlation(x, gy, w, groups, address(x_sums), address(gy_sums), g, false, winograd, threads);
     if (groups == 1) {
-        Correlation other = correlation(x, gy, w, groups, address(x_sums), address(gy_sums), g, true, winograd, threads);
+        Correlation other =
+            correlation(x, gy, w, groups, address(x_sums), address(gy_sums), g, true, winograd, threads);
         if (active->correlate_cost(other.job) < active->correlate_cost(best.job)) best = std::move(other);
     }
     active->correlate(best.job);
@@ -201,9 +204,7 @@ nb::ndarray<nb::pytorch, float, nb::ndim<4>> empty(std::size_t n, std::size_t c,
     return {data, {n, c, h, w}, owner, {static_cast<std::int64_t>(h) * row, 1, row, static_cast<std::int64_t>(c)}};
 }
 
-double seconds() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
 
@@ -225,82 +226,129 @@ NB_MODULE(_native, m) {
     nb::class_<Read>(m, "Source")
         .def(nb::init<nb::object>())
         .def(nb::init<nb::object, nb::object, const Activation&>());
-    nb::class_<Geometry>(m, "Geometry").def("__init__", [](Geometry* self, const nb::tuple& kernel, const nb::tuple& stride,
-                                                           const nb::tuple& dilation, const nb::tuple& padding,
-                                                           const nb::tuple& scale) {
-        new (self) Geometry(geometry(kernel, stride, dilation, padding, scale));
-    });
+    nb::class_<Geometry>(m, "Geometry")
+        .def("__init__", [](Geometry* self, const nb::tuple& kernel, const nb::tuple& stride, const nb::tuple& dilation,
+                            const nb::tuple& padding, const nb::tuple& scale) {
+            new (self) Geometry(geometry(kernel, stride, dilation, padding, scale));
+        });
     nb::class_<PoolGeometry>(m, "Pooling")
-        .def("__init__", [](PoolGeometry* self, const nb::tuple& kernel, const nb::tuple& stride, const nb::tuple& dilation,
-                            const nb::tuple& padding, bool count_padding) {
+        .def("__init__", [](PoolGeometry* self, const nb::tuple& kernel, const nb::tuple& stride,
+                            const nb::tuple& dilation, const nb::tuple& padding, bool count_padding) {
             new (self) PoolGeometry(pooling(kernel, stride, dilation, padding, count_padding));
         });
 
     const nb::call_guard<nb::gil_scoped_release> unlocked;
-    m.def("activate", [](long x, long y, long count, Activation activation, int threads) {
-        active->activate(address(x), address(y), count, activation, threads);
-    }, unlocked);
-    m.def("deactivate", [](long gy, long y, long gx, long count, Activation activation, int threads) {
-        active->deactivate(address(gy), address(y), address(gx), count, activation, threads);
-    }, unlocked);
-    m.def("add", [](long a, long b, long sum, long count, int threads) {
-        active->add(address(a), address(b), address(sum), count, threads);
-    }, unlocked);
-    m.def("add_images", [](const Operand& a, const Operand& b, const Operand& sum, int threads) {
-        active->add_images(a, b, sum, threads);
-    }, unlocked);
+    m.def(
+        "activate",
+        [](long x, long y, long count, Activation activation, int threads) {
+            active->activate(address(x), address(y), count, activation, threads);
+        },
+        unlocked);
+    m.def(
+        "deactivate",
+        [](long gy, long y, long gx, long count, Activation activation, int threads) {
+            active->deactivate(address(gy), address(y), address(gx), count, activation, threads);
+        },
+        unlocked);
+    m.def(
+        "add",
+        [](long a, long b, long sum, long count, int threads) {
+            active->add(address(a), address(b), address(sum), count, threads);
+        },
+        unlocked);
+    m.def(
+        "add_images",
+        [](const Operand& a, const Operand& b, const Operand& sum, int threads) {
+            active->add_images(a, b, sum, threads);
+        },
+        unlocked);
     m.def("zero", [](long x, long count, int threads) { active->zero(address(x), count, threads); }, unlocked);
-    m.def("sgd", [](long value, long gradient, long velocity, long count, float rate, float momentum, float fresh,
-                    float decay, bool nesterov, bool first, int threads) {
-        active->sgd({address(value), address(gradient), address(velocity), count, rate, momentum, fresh, decay, nesterov,
-                     first, threads});
-    }, unlocked);
-    m.def("adam", [](long value, long gradient, long mean, long square, long count, float rate, float beta2, float fresh1,
-                     float fresh2, float epsilon, float scale, float decay, float keep, int threads) {
-        active->adam({address(value), address(gradient), address(mean), address(square), count, rate, beta2, fresh1, fresh2,
-                      epsilon, scale, decay, keep, threads});
-    }, unlocked);
-    m.def("squared_error", [](const Operand& prediction, const Operand& target, int threads) {
-        return active->squared_error(prediction, target, threads);
-    }, unlocked);
-    m.def("squared_error_gradient", [](const Operand& prediction, const Operand& target, float scale, const Operand& out,
-                                       int threads) {
-        active->squared_error_gradient(prediction, target, scale, out, threads);
-    }, unlocked);
-    m.def("max_pool", [](const Operand& in, const PoolGeometry& shape, const Operand& out, long places, int threads) {
-        active->max_pool(in, shape, out, reinterpret_cast<int32_t*>(places), threads);
-    }, unlocked);
-    m.def("max_pool_gradient", [](const Operand& gy, long places, const PoolGeometry& shape, const Operand& gx, int threads) {
-        active->max_pool_gradient(gy, reinterpret_cast<int32_t*>(places), shape, gx, threads);
-    }, unlocked);
-    m.def("average_pool", [](const Operand& in, const PoolGeometry& shape, const Operand& out, int threads) {
-        active->average_pool(in, shape, out, threads);
-    }, unlocked);
-    m.def("average_pool_gradient", [](const Operand& gy, const PoolGeometry& shape, const Operand& gx, int threads) {
-        active->average_pool_gradient(gy, shape, gx, threads);
-    }, unlocked);
-    m.def("upsample", [](const Operand& in, long rows, long columns, const Operand& out, int threads) {
-        active->upsample(in, rows, columns, out, threads);
-    }, unlocked);
-    m.def("upsample_gradient", [](const Operand& gy, long rows, long columns, const Operand& gx, int threads) {
-        active->upsample_gradient(gy, rows, columns, gx, threads);
-    }, unlocked);
-    m.def("concatenate", [](const Operand& a, const Operand& b, const Operand& out, int threads) {
-        active->concatenate(a, b, out, threads);
-    }, unlocked);
+    m.def(
+        "sgd",
+        [](long value, long gradient, long velocity, long count, float rate, float momentum, float fresh, float decay,
+           bool nesterov, bool first, int threads) {
+            active->sgd({address(value), address(gradient), address(velocity), count, rate, momentum, fresh, decay,
+                         nesterov, first, threads});
+        },
+        unlocked);
+    m.def(
+        "adam",
+        [](long value, long gradient, long mean, long square, long count, float rate, float beta2, float fresh1,
+           float fresh2, float epsilon, float scale, float decay, float keep, int threads) {
+            active->adam({address(value), address(gradient), address(mean), address(square), count, rate, beta2, fresh1,
+                          fresh2, epsilon, scale, decay, keep, threads});
+        },
+        unlocked);
+    m.def(
+        "squared_error",
+        [](const Operand& prediction, const Operand& target, int threads) {
+            return active->squared_error(prediction, target, threads);
+        },
+        unlocked);
+    m.def(
+        "squared_error_gradient",
+        [](const Operand& prediction, const Operand& target, float scale, const Operand& out, int threads) {
+            active->squared_error_gradient(prediction, target, scale, out, threads);
+        },
+        unlocked);
+    m.def(
+        "max_pool",
+        [](const Operand& in, const PoolGeometry& shape, const Operand& out, long places, int threads) {
+            active->max_pool(in, shape, out, reinterpret_cast<int32_t*>(places), threads);
+        },
+        unlocked);
+    m.def(
+        "max_pool_gradient",
+        [](const Operand& gy, long places, const PoolGeometry& shape, const Operand& gx, int threads) {
+            active->max_pool_gradient(gy, reinterpret_cast<int32_t*>(places), shape, gx, threads);
+        },
+        unlocked);
+    m.def(
+        "average_pool",
+        [](const Operand& in, const PoolGeometry& shape, const Operand& out, int threads) {
+            active->average_pool(in, shape, out, threads);
+        },
+        unlocked);
+    m.def(
+        "average_pool_gradient",
+        [](const Operand& gy, const PoolGeometry& shape, const Operand& gx, int threads) {
+            active->average_pool_gradient(gy, shape, gx, threads);
+        },
+        unlocked);
+    m.def(
+        "upsample",
+        [](const Operand& in, long rows, long columns, const Operand& out, int threads) {
+            active->upsample(in, rows, columns, out, threads);
+        },
+        unlocked);
+    m.def(
+        "upsample_gradient",
+        [](const Operand& gy, long rows, long columns, const Operand& gx, int threads) {
+            active->upsample_gradient(gy, rows, columns, gx, threads);
+        },
+        unlocked);
+    m.def(
+        "concatenate",
+        [](const Operand& a, const Operand& b, const Operand& out, int threads) {
+            active->concatenate(a, b, out, threads);
+        },
+        unlocked);
     m.def("empty", empty);
     m.def("empty_cache", empty_cache, unlocked);
     m.def("gather", gather, unlocked);
     m.def("correlate", correlate, unlocked);
     // Floating point operations a second that `threads` threads can do at most, measured for some 50 ms.
-    m.def("fma_peak", [](int threads) {
-        double best = 0;
-        for (int repeat = 0; repeat < 8; ++repeat) {
-            const double rate = active->fma_rate(threads, 1000000, seconds);
-            if (rate > best) best = rate;
-        }
-        return best;
-    }, unlocked);
+    m.def(
+        "fma_peak",
+        [](int threads) {
+            double best = 0;
+            for (int repeat = 0; repeat < 8; ++repeat) {
+                const double rate = active->fma_rate(threads, 1000000, seconds);
+                if (rate > best) best = rate;
+            }
+            return best;
+        },
+        unlocked);
     m.def("instruction_sets", [] {
         nb::list names;
         for (const Kernels* kernels : available()) names.append(kernels->name);

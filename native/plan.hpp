@@ -14,7 +14,7 @@ struct AxisGeometry {
 
 // The phases of an axis, and the memory they point to.
 class AxisPlan {
-   public:
+public:
     // Outputs gather inputs: the convolution itself.
     static AxisPlan forward(const AxisGeometry& g, long outputs);
     // Inputs gather outputs: the gradient of the convolution's input, or the transposed convolution.
@@ -22,7 +22,7 @@ class AxisPlan {
 
     Axis axis() const { return {phases_.data(), static_cast<int>(phases_.size())}; }
 
-   private:
+private:
     void add(Phase phase, std::vector<Tap> taps);
     std::vector<Phase> phases_;
     std::vector<std::vector<Tap>> taps_;

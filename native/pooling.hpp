@@ -31,7 +31,8 @@ void max_pool(const Image& in, const PoolGeometry& g, Image out, int32_t* places
     for_image_rows(out, threads, [&](long n, long y) {
         for (long x = 0; x < out.w; ++x) {
             const long top = y * g.stride_h - g.pad_h, left = x * g.stride_w - g.pad_w;
-            const Span rows = inside(top, g.kernel_h, g.dilation_h, in.h), columns = inside(left, g.kernel_w, g.dilation_w, in.w);
+            const Span rows = inside(top, g.kernel_h, g.dilation_h, in.h),
+                       columns = inside(left, g.kernel_w, g.dilation_w, in.w);
             float* best = pixel(out, n, y, x);
             int32_t* place = places + ((n * out.h + y) * out.w + x) * out.c;
             for (long c = 0; c < out.c; ++c) best[c] = -__builtin_inff();
@@ -61,7 +62,8 @@ void max_pool_gradient(const Image& gy, const int32_t* places, const PoolGeometr
                 const int32_t* place = places + ((n * gy.h + y) * gy.w + x) * gy.c;
                 for (long c = 0; c < gy.c; ++c) {
                     const long u = place[c] / g.kernel_w, v = place[c] % g.kernel_w;
-                    const long i = y * g.stride_h - g.pad_h + u * g.dilation_h, j = x * g.stride_w - g.pad_w + v * g.dilation_w;
+                    const long i = y * g.stride_h - g.pad_h + u * g.dilation_h,
+                               j = x * g.stride_w - g.pad_w + v * g.dilation_w;
                     if (i >= 0 && i < gx.h && j >= 0 && j < gx.w) pixel(gx, n, i, j)[c] += from[c * gy.sc];
                 }
             }

@@ -82,7 +82,8 @@ inline void sum_some(const Products* taps, long count, long first, long last, lo
 
 // One row of outputs of one phase: the sum of the products that its taps point to.
 inline void sum_products(const Gather& job, const Phase& pv, const Phase& ph, long n, long row, const float* products,
-                         long top, long rows, long padded, long column, const float* bias, Products* taps, float* sums) {
+                         long top, long rows, long padded, long column, const float* bias, Products* taps,
+                         float* sums) {
     const long outputs = job.weight.outputs, width = job.in.image.w;
     long count = 0, first = 0, last = ph.count;  // outputs that all taps have products for
     for (int tv = 0; tv < pv.tap_count; ++tv) {
@@ -100,11 +101,16 @@ inline void sum_products(const Gather& job, const Phase& pv, const Phase& ph, lo
     last = larger(first, last);
     const vec4 start = load4(bias);
     sum_some(taps, count, 0, smaller(first, ph.count), padded, start, sums);
-    if (count == 9) sum_taps<9>(taps, first, last, padded, start, sums);
-    else if (count == 4) sum_taps<4>(taps, first, last, padded, start, sums);
-    else if (count == 2) sum_taps<2>(taps, first, last, padded, start, sums);
-    else if (count == 1) sum_taps<1>(taps, first, last, padded, start, sums);
-    else sum_some(taps, count, first, last, padded, start, sums);
+    if (count == 9)
+        sum_taps<9>(taps, first, last, padded, start, sums);
+    else if (count == 4)
+        sum_taps<4>(taps, first, last, padded, start, sums);
+    else if (count == 2)
+        sum_taps<2>(taps, first, last, padded, start, sums);
+    else if (count == 1)
+        sum_taps<1>(taps, first, last, padded, start, sums);
+    else
+        sum_some(taps, count, first, last, padded, start, sums);
     sum_some(taps, count, last, ph.count, padded, start, sums);
     for (long j = 0; j < 4 * ph.count; j += kLanes) store(sums + j, activate(load(sums + j), job.activation));
     float* out = job.out.data + n * job.out.sn + (pv.first + row * pv.step) * job.out.sh + ph.first * job.out.sw;

@@ -28,7 +28,8 @@ inline void stage_pixels(const Source& from, const Piece& piece, long y, long x,
     }
     if (in.sc != 1 || (!plain && from.output.sc != 1)) {
         const Image& out = from.output;
-        const float* q = plain ? nullptr : out.data + piece.n * out.sn + y * out.sh + x * out.sw + piece.channel * out.sc;
+        const float* q =
+            plain ? nullptr : out.data + piece.n * out.sn + y * out.sh + x * out.sw + piece.channel * out.sc;
         for (long i = 0; i < count; ++i)
             for (long c = 0; c < channels; ++c) {
                 const float value = p[i * step * in.sw + c * in.sc];

@@ -33,12 +33,12 @@ void pause() {
 // Numbers below 1e-38 take processors a hundred times as long as others. Dying activations and gradients are full of them,
 // and nothing is lost by zeros in their place: on this thread, as long as this object lives.
 class FlushDenormals {
-   public:
+public:
 #if defined(__x86_64__)
     FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
     ~FlushDenormals() { _mm_setcsr(before_); }
 
-   private:
+private:
     unsigned before_;
 #elif defined(__aarch64__)
     FlushDenormals() {
@@ -47,7 +47,7 @@ class FlushDenormals {
     }
     ~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(before_)); }
 
-   private:
+private:
     unsigned long before_;
 #endif
 };
@@ -55,7 +55,7 @@ class FlushDenormals {
 // Nobody waits for a worker that hasn't begun: the caller takes parts too, and a worker that comes late finds none. So a
 // processor that is busy with something else costs its own share and no more.
 class Pool {
-   public:
+public:
     void run(int threads, long parts, void (*part)(void*, long), void* context) {
         [[maybe_unused]] const FlushDenormals flush;
         // Whoever finds the pool in use, a second Python thread or a part itself, works alone.
@@ -87,7 +87,7 @@ class Pool {
         while (working_.load(std::memory_order_acquire) > 0) pause();
     }
 
-   private:
+private:
     void take_parts() {
         for (long index; (index = next_.fetch_add(1, std::memory_order_relaxed)) < parts_;) part_(context_, index);
     }

@@ -85,7 +85,8 @@ void weights_to_points(const Gather& job, const Tiling& t, float* space, float* 
                     const long first = part_start(vectors, blocks, block);
                     const long size = part_start(vectors, blocks, block + 1) - first;
                     load_kernels<R>(job.weight, job.vertical.phases[phase / job.horizontal.count],
-                                    job.horizontal.phases[phase % job.horizontal.count], t, transposed + v * kLanes, kernels);
+                                    job.horizontal.phases[phase % job.horizontal.count], t, transposed + v * kLanes,
+                                    kernels);
                     for (long from = 0; from < t.in_phases; ++from) {
                         const vec* taps = kernels + from * R * R;
                         vec half[R * kCount], whole[kCount * kCount];
@@ -145,7 +146,7 @@ inline void multiply_points(const Tiling& t, long tiles, const float* inputs, co
 // The outputs of one row of tiles, from the products.
 template <int R>
 void outputs_from_points(const Gather& job, const Tiling& t, long n, long ty, long tile, const float* products,
-                                const float* bias) {
+                         const float* bias) {
     constexpr int kCount = Points<R>::kCount;
     const long step = t.tiles() * t.channels();
     for (long tx = 0; tx < t.across; ++tx)
@@ -166,7 +167,8 @@ void outputs_from_points(const Gather& job, const Tiling& t, long n, long ty, lo
             const long columns = smaller(kOutputs, ph.count - tx * kOutputs), lanes = smaller(kLanes, t.outputs - o);
             for (long i = 0; i < rows; ++i)
                 for (long j = 0; j < columns; ++j) {
-                    float* to = job.out.data + n * job.out.sn + (pv.first + (ty * kOutputs + i) * pv.step) * job.out.sh +
+                    float* to = job.out.data + n * job.out.sn +
+                                (pv.first + (ty * kOutputs + i) * pv.step) * job.out.sh +
                                 (ph.first + (tx * kOutputs + j) * ph.step) * job.out.sw + o;
                     store_some(to, activate(whole[i * kOutputs + j] + start, job.activation), int(lanes));
                 }
@@ -184,8 +186,8 @@ void gather_tiles(const Gather& job, const Tiling& t) {
     weights_to_points<R>(job, t, space, weights);
 
     const long parts = smaller(larger(1, job.threads), t.items()), runs = t.in_phases;
-    const double floats = 16.0 * (3 + (double(t.staged()) + t.input_points() + t.output_points() +
-                                       2 * (kRowSlots + 1) * runs) / 16);
+    const double floats =
+        16.0 * (3 + (double(t.staged()) + t.input_points() + t.output_points() + 2 * (kRowSlots + 1) * runs) / 16);
     char* memory = static_cast<char*>(scratch(1, 4 * floats * parts));
     long next = 0;
     parallel_for(job.threads, parts, [&](long part) {
@@ -212,14 +214,15 @@ inline void gather_winograd(const Gather& job) {
 // Stages the output gradients of one row of tiles and takes them to the points; adds up their channels.
 template <int R>
 void gradients_to_points(const Correlate& job, const Tiling& t, long n, long ty, long tile, float* staged,
-                                float* points, float* sums) {
+                         float* points, float* sums) {
     constexpr int kCount = Points<R>::kCount;
     const long step = t.tiles() * t.channels(), columns = t.across * kOutputs, pitch = columns * t.outputs;
     for (long phase = 0; phase < t.phases; ++phase) {
         const Phase& pv = job.vertical.phases[phase / job.horizontal.count];
         const Phase& ph = job.horizontal.phases[phase % job.horizontal.count];
         stage(job.b,
-              {n, 0, t.outputs, pv.first + ty * kOutputs * pv.step, kOutputs, pv.step, ph.first, columns, ph.step}, staged);
+              {n, 0, t.outputs, pv.first + ty * kOutputs * pv.step, kOutputs, pv.step, ph.first, columns, ph.step},
+              staged);
         if (sums) add_sums(staged, kOutputs * columns, t.outputs, sums);
         for (long tx = 0; tx < t.across; ++tx)
             for (long o = 0; o < t.padded_outputs; o += kLanes) {
@@ -252,9 +255,16 @@ inline void correlate_points(const Tiling& t, long tiles, const float* inputs, c
                 for (long part = 0; part < parts && t.active[point][phase] >> from & 1; ++part) {
                     const long c = part_start(t.inputs, parts, part), end = part_start(t.inputs, parts, part + 1);
                     const long row = point * t.depth() + from * t.inputs + c;
-                    const Outer o{inputs + point * t.tiles() * t.pitch() + from * t.padded_inputs + c, 0, t.pitch(),
-                                  gradients + point * t.tiles() * t.channels() + channel, 0, t.channels(), 1, tiles,
-                                  sums + row * t.channels() + channel, t.channels()};
+                    const Outer o{inputs + point * t.tiles() * t.pitch() + from * t.padded_inputs + c,
+                                  0,
+                                  t.pitch(),
+                                  gradients + point * t.tiles() * t.channels() + channel,
+                                  0,
+                                  t.channels(),
+                                  1,
+                                  tiles,
+                                  sums + row * t.channels() + channel,
+                                  t.channels()};
                     kFunctions.outer[size][end - c](o);
                 }
         }
@@ -262,7 +272,8 @@ inline void correlate_points(const Tiling& t, long tiles, const float* inputs, c
 
 // Adds the gradients of one R x R kernel to the weight elements that its taps are made of.
 template <int R>
-void add_taps(const Weight& w, const Phase& pv, const Phase& ph, const Tiling& t, long from, long c, long o, const vec* taps) {
+void add_taps(const Weight& w, const Phase& pv, const Phase& ph, const Tiling& t, long from, long c, long o,
+              const vec* taps) {
     const long count = smaller(kLanes, t.outputs - o);
     for (int tv = 0; tv < pv.tap_count; ++tv)
         for (int th = 0; th < ph.tap_count; ++th) {
@@ -307,8 +318,10 @@ void correlate_tiles(const Correlate& job, const Tiling& t) {
     const long parts = smaller(larger(1, job.threads), t.items());
     const long a_channels = job.a.image.c, b_channels = job.b.image.c;
     const long part_floats = round_up(t.sums() + a_channels + b_channels, 16);
-    const double staged_b = double(kOutputs) * t.across * kOutputs * t.outputs, row = double(job.a.image.w) * a_channels;
-    const double floats = 16.0 * (2 + (double(t.staged()) + row + staged_b + t.input_points() + t.output_points()) / 16);
+    const double staged_b = double(kOutputs) * t.across * kOutputs * t.outputs,
+                 row = double(job.a.image.w) * a_channels;
+    const double floats =
+        16.0 * (2 + (double(t.staged()) + row + staged_b + t.input_points() + t.output_points()) / 16);
     float* sums = static_cast<float*>(scratch(0, 4.0 * part_floats * parts));
     float* memory = static_cast<float*>(scratch(1, 4 * floats * parts));
     parallel_for(job.threads, parts, [&](long part) {

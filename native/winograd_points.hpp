@@ -171,12 +171,12 @@ constexpr long kMaxPhases = 16, kMaxPoints = 36;
 // How the work is cut: rows of tiles, some of them at a time.
 struct Tiling {
     Reach vertical, horizontal;
-    int taps, points;                // R, and points along both axes together
-    long images, down, across;       // tiles an image
+    int taps, points;                       // R, and points along both axes together
+    long images, down, across;              // tiles an image
     long in_phases, inputs, padded_inputs;  // channels of one phase, and rounded up to whole vectors
     long phases, outputs, padded_outputs;
-    long rows;     // rows of tiles worked on at a time
-    long columns;  // pixels of a staged row
+    long rows;                                // rows of tiles worked on at a time
+    long columns;                             // pixels of a staged row
     unsigned active[kMaxPoints][kMaxPhases];  // of a point and a phase of the outputs: bit i for phase i of the inputs
     long start[kMaxPoints][kMaxPhases];       // where its weights begin
     long weight_count;
