@@ -211,14 +211,15 @@ def _methods(models: list[str], against: list[str]) -> dict[str, Method]:
 
 
 def _by(denoiser: Denoiser) -> Method:
-    return lambda noisy, noise: denoiser.denoise_unit(noisy, noise=noise)
+    # A blind network does its best without being told.
+    return lambda noisy, noise: denoiser.denoise_unit(noisy, noise=noise if denoiser.told else None)
 
 
 def _shipped() -> Method:
     load = functools.cache(Denoiser.load)
 
     def run(noisy: np.ndarray, noise: NoiseProfile | None) -> np.ndarray:
-        return load(default_model(noisy.transpose(1, 2, 0))).denoise_unit(noisy, noise=noise)
+        return _by(load(default_model(noisy.transpose(1, 2, 0))))(noisy, noise)
 
     return run
 

@@ -36,7 +36,7 @@ from noise2noise.figures import save_comparison
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 
 class Published(BaseModel):
