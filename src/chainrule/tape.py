@@ -8,6 +8,7 @@ final.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -246,12 +247,18 @@ def _learned(module: Module) -> _Learned:
     learned: _Learned = []
     buffers = module.buffers
     for name, value in vars(module).items():
+        # Types first: asking whether something is a tensor takes longer than all the rest.
         kind = type(value)
         if kind in _PLAIN or kind in _CONTAINERS:
             continue
-        if isinstance(value, Tensor) and name not in buffers:
+        if (kind is Tensor or _is_tensor(kind)) and name not in buffers:
             learned.append((name, value, _version(value)))
     return learned
+
+
+@functools.cache
+def _is_tensor(kind: type) -> bool:
+    return issubclass(kind, Tensor)
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
@@ -266,9 +273,12 @@ def _versions(values: Iterable[Any]) -> _Versions:
     """Of each of `_tensors(values)` its version."""
     versions: _Versions = []
     for value in values:
-        if type(value) in _PLAIN:
+        kind = type(value)
+        if kind is Tensor:
+            versions.append(_version(value))
+        elif kind in _PLAIN:
             continue
-        if isinstance(value, Tensor):
+        elif _is_tensor(kind):
             versions.append(_version(value))
         elif isinstance(value, list | tuple):
             versions += _versions(value)

@@ -34,7 +34,7 @@ def step(
     Returns:
         The loss before the update.
     """
-    model.zero_grad()
+    optimizer.zero_grad()
     value = float(loss.forward(model.forward(x), y))
     if not math.isfinite(value):
         return value
