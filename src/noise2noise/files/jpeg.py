@@ -1,4 +1,4 @@
-"""JPEG: 8 bits, grey, colour or CMYK; 12 bits are read, to be written as another format.
+"""JPEG: 8 bits, grey, colour or CMYK.
 
 What surrounds the pixels is a list of segments. Those that stay true when pixels change go into the
 result as they are; the tables say how finely the file was quantized, and the result is as fine.
