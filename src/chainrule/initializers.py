@@ -1,4 +1,5 @@
-"""How weights begin. The three choices of Zhao, Gao and Sun's report; biases begin at zero.
+"""How weights begin. The three choices of Zhao, Gao and Sun's report for 2D convolutions, whose
+biases begin at zero; what all other layers begin with, biases too, is PyTorch's.
 
 With fan_in = weight.shape[1] * kh * kw and fan_out = weight.shape[0] * kh * kw (PyTorch's counting,
 which for a transposed convolution takes the output channels for fan_in):
@@ -18,8 +19,16 @@ from torch import Tensor
 
 def normal(weight: Tensor) -> Tensor:
     """Fill in place: uniform in (-sqrt(1 / fan_in), sqrt(1 / fan_in))."""
-    bound = math.sqrt(1 / _fans(weight)[0])
-    return weight.uniform_(-bound, bound)
+    return uniform(weight, _fans(weight)[0])
+
+
+def uniform(values: Tensor, fan_in: int) -> Tensor:
+    """Fill in place: uniform in (-sqrt(1 / fan_in), sqrt(1 / fan_in)); nothing on the meta device.
+
+    What PyTorch's linear, convolutional and recurrent layers begin with, their biases too.
+    """
+    bound = math.sqrt(1 / fan_in)
+    return values if values.is_meta else values.uniform_(-bound, bound)
 
 
 def xavier(weight: Tensor) -> Tensor:
@@ -54,5 +63,5 @@ def initialize(weight: Tensor, name: str) -> Tensor:
 
 
 def _fans(weight: Tensor) -> tuple[int, int]:
-    kernel = weight.shape[2] * weight.shape[3]
+    kernel = math.prod(weight.shape[2:])
     return weight.shape[1] * kernel, weight.shape[0] * kernel

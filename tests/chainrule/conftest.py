@@ -102,6 +102,25 @@ def assert_twin() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
+def assert_starts_alike() -> Callable[..., None]:
+    """`assert_starts_alike(ours, theirs)`: two constructors make the same state from one seed.
+
+    Names, order, shapes, dtypes and values: so the initial distribution is the same, too.
+    """
+
+    def check(ours: Callable[[], Module], theirs: Callable[[], torch.nn.Module]) -> None:
+        torch.manual_seed(5)
+        state = ours().state_dict()
+        torch.manual_seed(5)
+        expected = theirs().state_dict()
+        assert list(state) == list(expected)
+        for name, value in expected.items():
+            _assert_near(state[name], value, name)
+
+    return check
+
+
+@pytest.fixture(scope="session")
 def smooth_input() -> Callable[..., Tensor]:
     """`smooth_input(*shape)`: float64 values 0.1 apart from each other and 0.05 from zero.
 

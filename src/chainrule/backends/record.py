@@ -55,8 +55,9 @@ class Op:
             that no op put out was made by torch, or is an input of the whole.
         attributes: its other arguments by name: a convolution's `layers` is its `Block`, with the
             geometry and what was merged; a pooling's `window` its `Window`.
-        multiply_adds: of convolutions and their gradients, by the direct algorithm, with a sum for
-            each output pixel; 0 for all others, whose time goes by the bytes.
+        multiply_adds: of convolutions and products of matrices and their gradients, by the direct
+            algorithm, with a sum for each output pixel; 0 for all others, whose time goes by the
+            bytes.
         bytes_read: of the inputs, one given twice counted once.
         bytes_written: of the outputs.
         alive_bytes: of all tensors met so far that are still alive when it returns, named ones
@@ -152,6 +153,14 @@ _CHANGED = {  # by the ops that work in place and return nothing
 }
 # y = block(x, weight) and its gradients: what comes out has the shape of which of the three.
 _SIDES = {"block": "y", "block_input_grad": "x", "block_parameter_grads": "weight"}
+# Products of matrices: which input meets which, and the dimension of the second that each value of
+# the first is multiplied along.
+_PRODUCTS = {
+    "linear": ("x", "weight", 0),
+    "linear_input_grad": ("gy", "weight", 1),
+    "linear_parameter_grads": ("x", "gy", -1),
+    "matmul": ("a", "b", -1),
+}
 
 
 def _outputs(op: str, result: Any, given: dict[str, Any]) -> tuple[Tensor, ...]:
@@ -164,7 +173,11 @@ def _outputs(op: str, result: Any, given: dict[str, Any]) -> tuple[Tensor, ...]:
 def _multiply_adds(
     op: str, inputs: dict[str, Value], outputs: tuple[Value, ...], attributes: dict[str, Any]
 ) -> int:
-    """Each value of y (of x, if it is transposed) meets a filter once, in the gradients as well."""
+    """In a convolution each value of y (of x, if it is transposed) meets a filter once, in the
+    gradients as well."""
+    if op in _PRODUCTS:
+        first, second, dim = _PRODUCTS[op]
+        return inputs[first].numel * inputs[second].shape[dim]
     if op not in _SIDES:
         return 0
     tensors = {**inputs, _SIDES[op]: outputs[0]}

@@ -1,22 +1,64 @@
 """The layers, one file per family."""
 
-from chainrule.layers.activation import Identity, LeakyReLU, ReLU, Sigmoid, Tanh
+from chainrule.layers.activation import (
+    ELU,
+    GELU,
+    Dropout,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from chainrule.layers.convolution import Conv2d, ConvTranspose2d, TransposeConv2d, Upsampling
+from chainrule.layers.linear import (
+    Embedding,
+    Linear,
+)
 from chainrule.layers.normalization import BatchNorm2d
+from chainrule.layers.padding import (
+    ReflectionPad2d,
+    ReplicationPad2d,
+    ZeroPad2d,
+)
 from chainrule.layers.resampling import AvgPool2d, MaxPool2d, NearestUpsampling
+from chainrule.layers.shape import (
+    Flatten,
+    PixelShuffle,
+    PixelUnshuffle,
+    Unflatten,
+)
 
 __all__ = [
+    "ELU",
+    "GELU",
     "AvgPool2d",
     "BatchNorm2d",
     "Conv2d",
     "ConvTranspose2d",
+    "Dropout",
+    "Embedding",
+    "Flatten",
     "Identity",
     "LeakyReLU",
+    "Linear",
     "MaxPool2d",
     "NearestUpsampling",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
+    "SiLU",
     "Sigmoid",
+    "Softmax",
+    "Softplus",
     "Tanh",
     "TransposeConv2d",
+    "Unflatten",
     "Upsampling",
+    "ZeroPad2d",
 ]

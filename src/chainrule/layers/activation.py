@@ -1,16 +1,19 @@
-"""Activations: elementwise, without parameters. Each keeps its output, which the next layer keeps
-too.
+"""Activations, without parameters. Those whose output tells the slope keep the output, which the
+next layer keeps too; the others their input.
 
 Gradients: docs/gradients.md#activations.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from chainrule import ops
+from chainrule.layers.arguments import check_probability
 from chainrule.module import Module, Tape
 
 
@@ -89,3 +92,162 @@ class Tanh(Activation):
     """y = tanh(x), any shape, y in (-1, 1). dL/dx = dL/dy * (1 - y^2)."""
 
     function = "tanh"
+
+
+class Curve(Module):
+    """y = f(x), elementwise, whose gradient is written in x: what y tells isn't enough.
+
+    Attributes:
+        function, gradient: the pair of ops; both take `settings` last.
+    """
+
+    function: Callable[..., Tensor]
+    gradient: Callable[..., Tensor]
+
+    def settings(self) -> tuple[Any, ...]:
+        return ()
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        y = type(self).function(x, *self.settings())
+        tape.push(self, x)
+        return y
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (x,) = tape.take(self)
+        return type(self).gradient(gy, x, *self.settings())
+
+
+class GELU(Curve):
+    """y = x Phi(x), any shape; Phi is the normal distribution. Hendrycks and Gimpel 2016.
+
+    Args:
+        approximate: "none", or "tanh" for Phi(x) = (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
+
+    Raises:
+        ValueError: another approximation.
+    """
+
+    function = staticmethod(ops.gelu)
+    gradient = staticmethod(ops.gelu_grad)
+
+    def __init__(self, approximate: str = "none") -> None:
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f'GELU: approximate must be "none" or "tanh", got {approximate!r}')
+        self.approximate = approximate
+
+    def settings(self) -> tuple[str]:
+        return (self.approximate,)
+
+    def arguments(self) -> str:
+        return f"approximate={self.approximate!r}"
+
+
+class SiLU(Curve):
+    """y = x / (1 + exp(-x)), any shape; also known as Swish. Elfwing et al. 2017."""
+
+    function = staticmethod(ops.silu)
+    gradient = staticmethod(ops.silu_grad)
+
+
+class ELU(Curve):
+    """y = x where x > 0, else alpha * (exp(x) - 1), any shape. Clevert et al. 2016."""
+
+    function = staticmethod(ops.elu)
+    gradient = staticmethod(ops.elu_grad)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def settings(self) -> tuple[float]:
+        return (self.alpha,)
+
+    def arguments(self) -> str:
+        return f"alpha={self.alpha}"
+
+
+class Softplus(Curve):
+    """y = log(1 + exp(beta * x)) / beta, any shape: a smooth ReLU.
+
+    Args:
+        beta: above 0; the larger, the closer to ReLU.
+        threshold: where beta * x is above it, y = x.
+
+    Raises:
+        ValueError: a beta that is not above 0.
+    """
+
+    function = staticmethod(ops.softplus)
+    gradient = staticmethod(ops.softplus_grad)
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        if not beta > 0:
+            raise ValueError(f"Softplus: beta must be above 0, got {beta}")
+        self.beta, self.threshold = beta, threshold
+
+    def settings(self) -> tuple[float, float]:
+        return self.beta, self.threshold
+
+    def arguments(self) -> str:
+        return f"beta={self.beta}, threshold={self.threshold}"
+
+
+class Softmax(Module):
+    """y = exp(x) / sum exp(x), the sum along `dim`: values in (0, 1) whose sum is 1.
+
+    Args:
+        dim: the dimension of the sum; below 0 it counts from the end.
+
+    Raises:
+        ValueError: the input has no such dimension.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        y = ops.softmax(x, self.dim)
+        tape.push(self, y)
+        return y
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (y,) = tape.take(self)
+        return ops.softmax_grad(gy, y, self.dim)
+
+    def arguments(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Dropout(Module):
+    """In training each value is 0 with probability p, the others are divided by 1 - p; any shape.
+
+    So the mean stays. In evaluation y = x. Srivastava et al. 2014. Drawn from torch's default
+    generator, as `torch.nn.Dropout` does: `torch.manual_seed` makes it repeatable.
+
+    Args:
+        p: in [0, 1].
+
+    Raises:
+        ValueError: a p outside of [0, 1].
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        check_probability("Dropout", p)
+        self.p = p
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        if not self.training or self.p == 0:
+            tape.push(self, None)
+            return x
+        keep = x.new_empty(x.shape, dtype=torch.bool).bernoulli_(1 - self.p)
+        tape.push(self, keep)
+        return ops.dropout(x, keep, self._scale())
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (keep,) = tape.take(self)
+        return gy if keep is None else ops.dropout(gy, keep, self._scale())
+
+    def _scale(self) -> float:
+        return 1 / (1 - self.p) if self.p < 1 else 0.0
+
+    def arguments(self) -> str:
+        return f"p={self.p}"

@@ -8,6 +8,7 @@ from torch import Tensor
 from chainrule import ops
 from chainrule.geometry import IntOrPair, Padding, Pair, image_size, pair, window
 from chainrule.initializers import initialize
+from chainrule.layers.arguments import check_positive
 from chainrule.module import Module, Tape, parameter
 
 
@@ -203,13 +204,7 @@ Upsampling = ConvTranspose2d
 
 
 def _check_channels(name: str, in_channels: int, out_channels: int, groups: int) -> None:
-    for what, value in (
-        ("in_channels", in_channels),
-        ("out_channels", out_channels),
-        ("groups", groups),
-    ):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}: {what} must be a positive int, got {value!r}")
+    check_positive(name, in_channels=in_channels, out_channels=out_channels, groups=groups)
     if in_channels % groups or out_channels % groups:
         raise ValueError(
             f"{name}: groups={groups} must divide in_channels={in_channels} "

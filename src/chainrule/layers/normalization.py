@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from chainrule import ops
+from chainrule.layers.arguments import check_positive
 from chainrule.module import Module, Tape, parameter
 
 
@@ -47,10 +48,7 @@ class BatchNorm2d(Module):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
-        if not isinstance(num_features, int) or isinstance(num_features, bool) or num_features < 1:
-            raise ValueError(
-                f"BatchNorm2d: num_features must be a positive int, got {num_features!r}"
-            )
+        check_positive("BatchNorm2d", num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = parameter(torch.ones(num_features)) if affine else None
         self.bias = parameter(torch.zeros(num_features)) if affine else None

@@ -9,12 +9,23 @@ from chainrule.backends.block import Block, Epilogue
 from chainrule.ops.activation import (
     activation,
     activation_grad,
+    dropout,
+    elu,
+    elu_grad,
+    gelu,
+    gelu_grad,
     leaky_relu,
     leaky_relu_grad,
     relu,
     relu_grad,
     sigmoid,
     sigmoid_grad,
+    silu,
+    silu_grad,
+    softmax,
+    softmax_grad,
+    softplus,
+    softplus_grad,
     tanh,
     tanh_grad,
 )
@@ -31,6 +42,13 @@ from chainrule.ops.convolution import (
     conv_transpose2d,
     conv_transpose2d_input_grad,
     conv_transpose2d_weight_grad,
+)
+from chainrule.ops.linear import (
+    embedding,
+    embedding_grad,
+    linear,
+    linear_input_grad,
+    linear_parameter_grads,
 )
 from chainrule.ops.losses import (
     absolute_error,
@@ -52,6 +70,10 @@ from chainrule.ops.optimization import (
     sgd_step,
     zero,
 )
+from chainrule.ops.padding import (
+    pad2d,
+    pad2d_grad,
+)
 from chainrule.ops.pooling import (
     avg_pool2d,
     avg_pool2d_grad,
@@ -63,6 +85,11 @@ from chainrule.ops.resampling import (
     concatenate,
     upsample_nearest2d,
     upsample_nearest2d_grad,
+)
+from chainrule.ops.shape import (
+    pixel_shuffle,
+    pixel_unshuffle,
+    reshape,
 )
 
 __all__ = [
@@ -91,18 +118,39 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose2d_input_grad",
     "conv_transpose2d_weight_grad",
+    "dropout",
+    "elu",
+    "elu_grad",
+    "embedding",
+    "embedding_grad",
+    "gelu",
+    "gelu_grad",
     "leaky_relu",
     "leaky_relu_grad",
+    "linear",
+    "linear_input_grad",
+    "linear_parameter_grads",
     "max_pool2d",
     "max_pool2d_grad",
     "normalize",
     "normalize_fixed_grad",
     "normalize_grad",
+    "pad2d",
+    "pad2d_grad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "relu",
     "relu_grad",
+    "reshape",
     "sgd_step",
     "sigmoid",
     "sigmoid_grad",
+    "silu",
+    "silu_grad",
+    "softmax",
+    "softmax_grad",
+    "softplus",
+    "softplus_grad",
     "squared_error",
     "squared_error_grad",
     "tanh",

@@ -6,6 +6,7 @@ error names the op, what was expected and what came.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from chainrule.backends.block import Block
@@ -26,6 +27,32 @@ def check_float(name: str, what: str, x: Tensor) -> None:
             f"{name}: expected the {what} to be of a float dtype, got {x.dtype}; "
             "convert it with .float()"
         )
+
+
+def check_features(name: str, x: Tensor, features: int) -> None:
+    check_float(name, "input", x)
+    if x.dim() == 0 or x.shape[-1] != features:
+        raise ValueError(
+            f"{name}: expected {features} values in the last dimension, got an input of {shape(x)}"
+        )
+
+
+def check_dimension(name: str, x: Tensor, dim: int) -> None:
+    if not -x.dim() <= dim < x.dim():
+        raise ValueError(f"{name}: there is no dimension {dim} in an input of {shape(x)}")
+
+
+def check_indices(name: str, what: str, x: Tensor, count: int) -> None:
+    """Integers in [0, count); the values are looked at on the CPU only, elsewhere it would wait."""
+    if not isinstance(x, Tensor) or x.dtype not in (torch.int64, torch.int32):
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"{name}: expected the {what} to be of int64 or int32, got {kind}")
+    if not x.is_cpu or not x.numel():
+        return
+    least, largest = int(x.min()), int(x.max())
+    if least < 0 or largest >= count:
+        met = least if least < 0 else largest
+        raise ValueError(f"{name}: the {what} must lie in 0 to {count - 1}, got {met}")
 
 
 def check_images(name: str, what: str, x: Tensor) -> None:
@@ -130,6 +157,12 @@ def check_gradient(name: str, gy: Tensor, expected: tuple[int, ...]) -> None:
 def check_output(name: str, gy: Tensor, y: Tensor) -> None:
     check_gradient(name, gy, tuple(y.shape))
     check_alike(name, gy, GRADIENT, output=y)
+
+
+def check_input(name: str, gy: Tensor, x: Tensor) -> None:
+    """Of layers whose output has the input's shape."""
+    check_gradient(name, gy, tuple(x.shape))
+    check_alike(name, gy, GRADIENT, input=x)
 
 
 def check_pair(name: str, x: Tensor, gy: Tensor, groups: int) -> None:

@@ -5,11 +5,32 @@ It is the definition of right: any device, any float dtype, and nothing but Tens
 ops: what another backend may define, and has from here where it doesn't.
 """
 
-from chainrule.backends.reference.activation import activation, activation_grad
+from chainrule.backends.reference.activation import (
+    activation,
+    activation_grad,
+    dropout,
+    elu,
+    elu_grad,
+    gelu,
+    gelu_grad,
+    silu,
+    silu_grad,
+    softmax,
+    softmax_grad,
+    softplus,
+    softplus_grad,
+)
 from chainrule.backends.reference.convolution import (
     block,
     block_input_grad,
     block_parameter_grads,
+)
+from chainrule.backends.reference.linear import (
+    embedding,
+    embedding_grad,
+    linear,
+    linear_input_grad,
+    linear_parameter_grads,
 )
 from chainrule.backends.reference.losses import (
     absolute_error,
@@ -26,6 +47,10 @@ from chainrule.backends.reference.normalization import (
     normalize_grad,
 )
 from chainrule.backends.reference.optimization import accumulate, adam_step, sgd_step, zero
+from chainrule.backends.reference.padding import (
+    pad2d,
+    pad2d_grad,
+)
 from chainrule.backends.reference.pooling import (
     avg_pool2d,
     avg_pool2d_grad,
@@ -37,6 +62,11 @@ from chainrule.backends.reference.resampling import (
     concatenate,
     upsample_nearest2d,
     upsample_nearest2d_grad,
+)
+from chainrule.backends.reference.shape import (
+    pixel_shuffle,
+    pixel_unshuffle,
+    reshape,
 )
 
 __all__ = [
@@ -56,12 +86,33 @@ __all__ = [
     "block_parameter_grads",
     "channel_statistics",
     "concatenate",
+    "dropout",
+    "elu",
+    "elu_grad",
+    "embedding",
+    "embedding_grad",
+    "gelu",
+    "gelu_grad",
+    "linear",
+    "linear_input_grad",
+    "linear_parameter_grads",
     "max_pool2d",
     "max_pool2d_grad",
     "normalize",
     "normalize_fixed_grad",
     "normalize_grad",
+    "pad2d",
+    "pad2d_grad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "reshape",
     "sgd_step",
+    "silu",
+    "silu_grad",
+    "softmax",
+    "softmax_grad",
+    "softplus",
+    "softplus_grad",
     "squared_error",
     "squared_error_grad",
     "upsample_nearest2d",
