@@ -92,7 +92,7 @@ def bm3d(noisy: np.ndarray, noise: NoiseProfile | None = None) -> np.ndarray:
         UserError: the package bm3d isn't installed.
     """
     check_installed("bm3d")
-    import bm3d as package
+    import bm3d as package  # pyright: ignore[reportMissingImports]
 
     noise = noise or estimate(noisy)
     if not any(noise.shot):
@@ -108,7 +108,7 @@ def bm3d(noisy: np.ndarray, noise: NoiseProfile | None = None) -> np.ndarray:
 
 def _stabilized(plane: np.ndarray, black: float, shot: float, read: float) -> np.ndarray:
     """BM3D between the generalized Anscombe transformation and its inverse."""
-    import bm3d as package
+    import bm3d as package  # pyright: ignore[reportMissingImports]
 
     if shot == 0:
         return np.asarray(package.bm3d(plane, read)) if read else plane

@@ -35,6 +35,15 @@ def examples() -> Iterator[doctest.DocTest]:
 EXAMPLES = [example for example in examples() if example.examples]
 
 
+@pytest.fixture(autouse=True)
+def unchanged() -> Iterator[None]:
+    """Examples may choose a backend; the tests after them compute as before."""
+    backend, winograd = chainrule.backend(), chainrule.winograd()
+    yield
+    chainrule.backend(backend)
+    chainrule.winograd(winograd)
+
+
 def failures(example: doctest.DocTest) -> str:
     """What went wrong in the examples of one docstring; empty if nothing did."""
     said: list[str] = []
