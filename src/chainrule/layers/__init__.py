@@ -24,7 +24,20 @@ from chainrule.layers.padding import (
     ReplicationPad2d,
     ZeroPad2d,
 )
-from chainrule.layers.resampling import AvgPool2d, MaxPool2d, NearestUpsampling
+from chainrule.layers.resampling import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BilinearUpsampling,
+    MaxPool2d,
+    NearestUpsampling,
+)
+from chainrule.layers.sample_normalization import (
+    GroupNorm,
+    InstanceNorm2d,
+    LayerNorm,
+    LayerNorm2d,
+    RMSNorm,
+)
 from chainrule.layers.shape import (
     Flatten,
     PixelShuffle,
@@ -35,20 +48,27 @@ from chainrule.layers.shape import (
 __all__ = [
     "ELU",
     "GELU",
+    "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm2d",
+    "BilinearUpsampling",
     "Conv2d",
     "ConvTranspose2d",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GroupNorm",
     "Identity",
+    "InstanceNorm2d",
+    "LayerNorm",
+    "LayerNorm2d",
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
     "NearestUpsampling",
     "PixelShuffle",
     "PixelUnshuffle",
+    "RMSNorm",
     "ReLU",
     "ReflectionPad2d",
     "ReplicationPad2d",

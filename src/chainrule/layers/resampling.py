@@ -8,6 +8,7 @@ from torch import Tensor
 from chainrule import ops
 from chainrule.geometry import IntOrPair, image_size, pair, window
 from chainrule.module import Module, Tape
+from chainrule.ops.checks import check_images
 
 
 class NearestUpsampling(Module):
@@ -34,6 +35,73 @@ class NearestUpsampling(Module):
 
     def arguments(self) -> str:
         return f"scale_factor={self.scale_factor}"
+
+
+class BilinearUpsampling(Module):
+    """Enlarges images by weighing the four nearest pixels.
+
+    The same as `torch.nn.Upsample(scale_factor=scale_factor, mode="bilinear")`.
+
+    Args:
+        scale_factor: int or (vertical, horizontal).
+        align_corners: whether the corner pixels' centres stay in the corners; otherwise the image's
+            edges stay in place, and the image continues with its edge's values.
+
+    Shapes:
+        x (N, C, H, W) to y (N, C, H * scale, W * scale).
+    """
+
+    def __init__(self, scale_factor: IntOrPair = 2, align_corners: bool = False) -> None:
+        self.scale_factor = pair("scale_factor", scale_factor, 1)
+        self.align_corners = align_corners
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        y = ops.upsample_bilinear2d(x, self.scale_factor, self.align_corners)
+        tape.push(self, image_size(x))
+        return y
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (size,) = tape.take(self)
+        return ops.upsample_bilinear2d_grad(gy, size, self.scale_factor, self.align_corners)
+
+    def arguments(self) -> str:
+        aligned = ", align_corners=True" if self.align_corners else ""
+        return f"scale_factor={self.scale_factor}{aligned}"
+
+
+class AdaptiveAvgPool2d(Module):
+    """The mean of windows that are chosen so that the output has a given size.
+
+    Row i of Ho is the mean of the rows from floor(i * H / Ho) to ceil((i + 1) * H / Ho).
+
+    Args:
+        output_size: int or (vertical, horizontal); None for a size that stays.
+
+    Shapes:
+        x (N, C, H, W) to y (N, C, *output_size).
+
+    Raises:
+        TypeError, ValueError: sizes that are not positive ints.
+    """
+
+    def __init__(self, output_size: int | tuple[int | None, int | None]) -> None:
+        rows, columns = (output_size,) * 2 if isinstance(output_size, int) else output_size
+        pair("output_size", (1 if rows is None else rows, 1 if columns is None else columns), 1)
+        self.output_size = rows, columns
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        check_images("AdaptiveAvgPool2d", "input", x)
+        rows, columns = self.output_size
+        size = (rows or x.shape[2], columns or x.shape[3])
+        tape.push(self, image_size(x))
+        return ops.adaptive_avg_pool2d(x, size)
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (size,) = tape.take(self)
+        return ops.adaptive_avg_pool2d_grad(gy, size)
+
+    def arguments(self) -> str:
+        return f"output_size={self.output_size}"
 
 
 class MaxPool2d(Module):

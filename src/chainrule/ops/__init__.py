@@ -63,6 +63,12 @@ from chainrule.ops.normalization import (
     normalize,
     normalize_fixed_grad,
     normalize_grad,
+    rms_normalize,
+    rms_normalize_grad,
+    scale_shift,
+    scale_shift_grad,
+    standardize,
+    standardize_grad,
 )
 from chainrule.ops.optimization import (
     accumulate,
@@ -75,6 +81,8 @@ from chainrule.ops.padding import (
     pad2d_grad,
 )
 from chainrule.ops.pooling import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad,
     avg_pool2d,
     avg_pool2d_grad,
     max_pool2d,
@@ -83,6 +91,8 @@ from chainrule.ops.pooling import (
 from chainrule.ops.resampling import (
     add,
     concatenate,
+    upsample_bilinear2d,
+    upsample_bilinear2d_grad,
     upsample_nearest2d,
     upsample_nearest2d_grad,
 )
@@ -101,6 +111,8 @@ __all__ = [
     "activation",
     "activation_grad",
     "adam_step",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad",
     "add",
     "affine",
     "affine_grad",
@@ -142,6 +154,10 @@ __all__ = [
     "relu",
     "relu_grad",
     "reshape",
+    "rms_normalize",
+    "rms_normalize_grad",
+    "scale_shift",
+    "scale_shift_grad",
     "sgd_step",
     "sigmoid",
     "sigmoid_grad",
@@ -153,8 +169,12 @@ __all__ = [
     "softplus_grad",
     "squared_error",
     "squared_error_grad",
+    "standardize",
+    "standardize_grad",
     "tanh",
     "tanh_grad",
+    "upsample_bilinear2d",
+    "upsample_bilinear2d_grad",
     "upsample_nearest2d",
     "upsample_nearest2d_grad",
     "zero",

@@ -1,11 +1,11 @@
-"""Batch normalization, in steps."""
+"""Batch normalization, in steps, and the normalizations of single samples."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from chainrule.backends import on
-from chainrule.ops.checks import check_alike, check_batch_norm, check_gradient
+from chainrule.ops.checks import check_alike, check_batch_norm, check_float, check_gradient, shape
 
 
 def channel_statistics(
@@ -64,3 +64,54 @@ def affine_grad(gy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, 
     """dL/dx, dL/dweight and dL/dbias of `affine`."""
     check_gradient("BatchNorm2d", gy, tuple(x.shape))
     return on(gy).affine_grad(gy, x, weight)
+
+
+def standardize(name: str, x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
+    """xhat = (x - mean) * scale and scale = 1 / sqrt(var + eps), of x over `dims`.
+
+    Args:
+        name: of the layer, for errors.
+        x: any shape.
+        dims: over which mean and (biased) variance are taken.
+        eps: added to the variance.
+    """
+    check_float(name, "input", x)
+    return on(x).standardize(x, dims, eps)
+
+
+def standardize_grad(gxhat: Tensor, xhat: Tensor, scale: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """dL/dx of `standardize`, from dL/dxhat."""
+    return on(gxhat).standardize_grad(gxhat, xhat, scale, dims)
+
+
+def rms_normalize(name: str, x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
+    """xhat = x * scale and scale = 1 / sqrt(mean(x^2) + eps); arguments as `standardize`."""
+    check_float(name, "input", x)
+    return on(x).rms_normalize(x, dims, eps)
+
+
+def rms_normalize_grad(gxhat: Tensor, xhat: Tensor, scale: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """dL/dx of `rms_normalize`, from dL/dxhat."""
+    return on(gxhat).rms_normalize_grad(gxhat, xhat, scale, dims)
+
+
+def scale_shift(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, dim: int) -> Tensor:
+    """y = weight * x + bias, where the dimensions of weight and bias are those of x from `dim` on.
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or devices don't fit.
+    """
+    if x.shape[dim : dim + weight.dim()] != weight.shape:
+        raise ValueError(
+            f"{name}: the weight is {shape(weight)}, which the input of {shape(x)} has not from "
+            f"dimension {dim} on"
+        )
+    check_alike(name, x, weight=weight, bias=bias)
+    return on(x).scale_shift(x, weight, bias, dim)
+
+
+def scale_shift_grad(
+    gy: Tensor, x: Tensor, weight: Tensor, dim: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """dL/dx, dL/dweight and dL/dbias of `scale_shift`."""
+    return on(gy).scale_shift_grad(gy, x, weight, dim)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from chainrule.backends import on
-from chainrule.geometry import LARGEST, IntOrPair, Pair, window
-from chainrule.ops.checks import check_gradient, pooling_window
+from chainrule.geometry import LARGEST, IntOrPair, Pair, pair, window
+from chainrule.ops.checks import GRADIENT, check_gradient, check_images, pooling_window
 
 
 def max_pool2d(
@@ -75,3 +75,19 @@ def avg_pool2d_grad(
     sliding = window(kernel_size, stride, padding, 1)
     check_gradient("AvgPool2d", gy, (*gy.shape[:2], *sliding.output_size(input_size)))
     return on(gy).avg_pool2d_grad(gy, input_size, sliding, count_include_pad)
+
+
+def adaptive_avg_pool2d(x: Tensor, size: Pair) -> Tensor:
+    """y (N, C, *size): the mean of rows floor(i H / Ho) to ceil((i + 1) H / Ho), columns likewise.
+
+    Raises:
+        TypeError, ValueError: x is no images, or a size is below 1.
+    """
+    check_images("AdaptiveAvgPool2d", "input", x)
+    return on(x).adaptive_avg_pool2d(x, pair("output_size", size, 1))
+
+
+def adaptive_avg_pool2d_grad(gy: Tensor, input_size: Pair) -> Tensor:
+    """dL/dx of `adaptive_avg_pool2d`: each pixel gets its share of the windows that it lies in."""
+    check_images("AdaptiveAvgPool2d", GRADIENT, gy)
+    return on(gy).adaptive_avg_pool2d_grad(gy, input_size)

@@ -1,4 +1,4 @@
-"""Nearest upsampling, and what joins the two ends of a skip connection."""
+"""Nearest and bilinear upsampling, and what joins the two ends of a skip connection."""
 
 from __future__ import annotations
 
@@ -25,6 +25,29 @@ def upsample_nearest2d_grad(gy: Tensor, input_size: Pair, scale: IntOrPair) -> T
     size = (input_size[0] * rows, input_size[1] * columns)
     check_gradient("NearestUpsampling", gy, (*gy.shape[:2], *size))
     return on(gy).upsample_nearest2d_grad(gy, (rows, columns))
+
+
+def upsample_bilinear2d(x: Tensor, scale: IntOrPair, align_corners: bool = False) -> Tensor:
+    """Between the two nearest rows and columns: (N, C, H, W) to (N, C, H * scale, W * scale).
+
+    Output row i lies at (i + 1/2) / scale - 1/2, but not before the first row or after the last; or
+    with `align_corners` at i (H - 1) / (H * scale - 1).
+
+    Raises:
+        TypeError, ValueError: shapes or arguments that don't fit, with the values met.
+    """
+    check_images("BilinearUpsampling", "input", x)
+    return on(x).upsample_bilinear2d(x, pair("scale_factor", scale, 1), align_corners)
+
+
+def upsample_bilinear2d_grad(
+    gy: Tensor, input_size: Pair, scale: IntOrPair, align_corners: bool = False
+) -> Tensor:
+    """dL/dx of `upsample_bilinear2d`: each gy goes to the pixels that it was made of."""
+    rows, columns = pair("scale_factor", scale, 1)
+    size = (input_size[0] * rows, input_size[1] * columns)
+    check_gradient("BilinearUpsampling", gy, (*gy.shape[:2], *size))
+    return on(gy).upsample_bilinear2d_grad(gy, input_size, align_corners)
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:

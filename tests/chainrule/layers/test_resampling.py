@@ -1,4 +1,4 @@
-"""Pooling and nearest upsampling against central differences and against PyTorch."""
+"""Pooling and upsampling against central differences and against PyTorch."""
 
 from typing import Any
 
@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule import AvgPool2d, MaxPool2d, NearestUpsampling, gradcheck
+from chainrule import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BilinearUpsampling,
+    MaxPool2d,
+    NearestUpsampling,
+    gradcheck,
+)
 
 DTYPES = st.sampled_from([torch.float64, torch.float32])
 LAYOUTS = st.sampled_from(["contiguous", "channels_last", "transposed", "gaps"])
@@ -65,6 +72,71 @@ def test_nearest_upsampling_equals_its_twin(
     assert_twin(NearestUpsampling(scale), twin, x, gy_layout)
 
 
+@settings(max_examples=60)
+@given(SCALES, st.tuples(*[st.integers(1, 5)] * 4), st.booleans(), DTYPES, LAYOUTS, LAYOUTS, SEEDS)
+def test_bilinear_upsampling_equals_its_twin(
+    assert_twin, arranged, scale, shape, align_corners, dtype, layout, gy_layout, seed
+):
+    torch.manual_seed(seed)
+    x = arranged(torch.randn(shape, dtype=dtype), layout)
+    twin = torch.nn.Upsample(None, scale, "bilinear", align_corners)
+    assert_twin(BilinearUpsampling(scale, align_corners), twin, x, gy_layout)
+
+
+@settings(max_examples=60)
+@given(
+    st.tuples(*[st.none() | st.integers(1, 6)] * 2) | st.integers(1, 6),
+    st.tuples(*[st.integers(1, 5)] * 4),
+    DTYPES,
+    LAYOUTS,
+    GRADIENT_LAYOUTS,
+    SEEDS,
+)
+def test_adaptive_pooling_equals_its_twin(
+    assert_twin, arranged, size, shape, dtype, layout, gy_layout, seed
+):
+    torch.manual_seed(seed)
+    x = arranged(torch.randn(shape, dtype=dtype), layout)
+    assert_twin(AdaptiveAvgPool2d(size), torch.nn.AdaptiveAvgPool2d(size), x, gy_layout)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        BilinearUpsampling(),
+        BilinearUpsampling((3, 1)),
+        BilinearUpsampling((2, 3), align_corners=True),
+        AdaptiveAvgPool2d(1),
+        AdaptiveAvgPool2d((2, 4)),
+        AdaptiveAvgPool2d((None, 2)),
+    ],
+)
+def test_bilinear_upsampling_and_adaptive_pooling_pass_gradcheck(layer):
+    gradcheck(layer, torch.randn(2, 2, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: BilinearUpsampling(0), ValueError, "scale_factor must be at least 1, got 0"),
+        (lambda: AdaptiveAvgPool2d(0), ValueError, r"output_size must be at least 1, got \(0, 0\)"),
+        (
+            lambda: AdaptiveAvgPool2d(1)(torch.zeros(3, 4, 5)),
+            ValueError,
+            r"AdaptiveAvgPool2d: expected the input to be \(N, C, H, W\), got \(3, 4, 5\); add",
+        ),
+        (
+            lambda: BilinearUpsampling()(torch.zeros(1, 3, 4, 5).long()),
+            TypeError,
+            "BilinearUpsampling: expected the input to be of a float dtype",
+        ),
+    ],
+)
+def test_what_bilinear_upsampling_and_adaptive_pooling_refuse(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
 @settings(max_examples=15)
 @given(poolings(dilated=True), SEEDS)
 def test_max_pool2d_passes_gradcheck(smooth_input, case, seed):
@@ -116,6 +188,11 @@ def test_pooling_takes_no_padding_by_name(pool, padding):
             "AvgPool2d(kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), count_include_pad=False)",
         ),
         (NearestUpsampling((2, 3)), "NearestUpsampling(scale_factor=(2, 3))"),
+        (
+            BilinearUpsampling(2, True),
+            "BilinearUpsampling(scale_factor=(2, 2), align_corners=True)",
+        ),
+        (AdaptiveAvgPool2d((None, 3)), "AdaptiveAvgPool2d(output_size=(None, 3))"),
     ],
 )
 def test_repr_gives_the_arguments(layer, text):

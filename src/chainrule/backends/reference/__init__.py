@@ -45,6 +45,12 @@ from chainrule.backends.reference.normalization import (
     normalize,
     normalize_fixed_grad,
     normalize_grad,
+    rms_normalize,
+    rms_normalize_grad,
+    scale_shift,
+    scale_shift_grad,
+    standardize,
+    standardize_grad,
 )
 from chainrule.backends.reference.optimization import accumulate, adam_step, sgd_step, zero
 from chainrule.backends.reference.padding import (
@@ -52,6 +58,8 @@ from chainrule.backends.reference.padding import (
     pad2d_grad,
 )
 from chainrule.backends.reference.pooling import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad,
     avg_pool2d,
     avg_pool2d_grad,
     max_pool2d,
@@ -60,6 +68,8 @@ from chainrule.backends.reference.pooling import (
 from chainrule.backends.reference.resampling import (
     add,
     concatenate,
+    upsample_bilinear2d,
+    upsample_bilinear2d_grad,
     upsample_nearest2d,
     upsample_nearest2d_grad,
 )
@@ -76,6 +86,8 @@ __all__ = [
     "activation",
     "activation_grad",
     "adam_step",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad",
     "add",
     "affine",
     "affine_grad",
@@ -106,6 +118,10 @@ __all__ = [
     "pixel_shuffle",
     "pixel_unshuffle",
     "reshape",
+    "rms_normalize",
+    "rms_normalize_grad",
+    "scale_shift",
+    "scale_shift_grad",
     "sgd_step",
     "silu",
     "silu_grad",
@@ -115,6 +131,10 @@ __all__ = [
     "softplus_grad",
     "squared_error",
     "squared_error_grad",
+    "standardize",
+    "standardize_grad",
+    "upsample_bilinear2d",
+    "upsample_bilinear2d_grad",
     "upsample_nearest2d",
     "upsample_nearest2d_grad",
     "zero",

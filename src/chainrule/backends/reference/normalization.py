@@ -1,4 +1,4 @@
-"""Batch normalization: docs/gradients.md#batch-normalization."""
+"""Normalizations: docs/gradients.md#batch-normalization and the section after it."""
 
 from torch import Tensor
 
@@ -40,3 +40,45 @@ def affine_grad(gy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, 
 
 def _per_channel(values: Tensor) -> Tensor:
     return values.reshape(1, -1, 1, 1)
+
+
+def standardize(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
+    """xhat = (x - mean) * scale, scale = 1 / sqrt(var + eps), over dims; and scale."""
+    scale = (x.var(dims, correction=0, keepdim=True) + eps).rsqrt_()
+    return (x - x.mean(dims, keepdim=True)).mul_(scale), scale
+
+
+def standardize_grad(gxhat: Tensor, xhat: Tensor, scale: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """dL/dx = scale * (gxhat - mean(gxhat) - xhat * mean(gxhat * xhat)), means over dims."""
+    return rms_normalize_grad(gxhat - gxhat.mean(dims, keepdim=True), xhat, scale, dims)
+
+
+def rms_normalize(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
+    """xhat = x * scale, scale = 1 / sqrt(mean(x^2) + eps), over dims; and scale."""
+    scale = (x.square().mean(dims, keepdim=True) + eps).rsqrt_()
+    return x * scale, scale
+
+
+def rms_normalize_grad(gxhat: Tensor, xhat: Tensor, scale: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """dL/dx = scale * (gxhat - xhat * mean(gxhat * xhat)), the mean over dims."""
+    return (gxhat - xhat * (gxhat * xhat).mean(dims, keepdim=True)) * scale
+
+
+def scale_shift(x: Tensor, weight: Tensor, bias: Tensor | None, dim: int) -> Tensor:
+    """y = weight * x + bias; their dimensions are those of x from `dim` on."""
+    y = x * _beside(x, weight, dim)
+    return y if bias is None else y.add_(_beside(x, bias, dim))
+
+
+def scale_shift_grad(
+    gy: Tensor, x: Tensor, weight: Tensor, dim: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """dL/dx = weight * gy, dL/dweight = sum gy * x, dL/dbias = sum gy."""
+    beside = _beside(x, weight, dim)
+    gweight = (gy * x).sum_to_size(beside.shape).reshape(weight.shape)
+    return gy * beside, gweight, gy.sum_to_size(beside.shape).reshape(weight.shape)
+
+
+def _beside(x: Tensor, values: Tensor, dim: int) -> Tensor:
+    """`values` with a dimension of 1 for each that x has after theirs."""
+    return values.reshape(*values.shape, *[1] * (x.dim() - dim - values.dim()))

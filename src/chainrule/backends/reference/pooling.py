@@ -1,6 +1,6 @@
 """Pooling: every window is a column, and its gradient goes back to the column's places."""
 
-from torch import Tensor
+from torch import Tensor, arange
 
 from chainrule.backends.reference.windows import columns_of, fold_into, pad
 from chainrule.geometry import Pair, Window, image_size
@@ -47,3 +47,22 @@ def _counts(like: Tensor, size: Pair, window: Window, count_include_pad: bool) -
     """How many values count in each window, shape (1, 1, Ho, Wo)."""
     ones = pad(like.new_ones(1, 1, *size), window, 1 if count_include_pad else 0)
     return columns_of(ones, window, 1).sum(2).reshape(1, 1, *window.output_size(size))
+
+
+def adaptive_avg_pool2d(x: Tensor, size: Pair) -> Tensor:
+    """y = A x B^T: the rows of A and B are the windows, as shares whose sum is 1."""
+    rows, columns = _shares(x, x.shape[2], size[0]), _shares(x, x.shape[3], size[1])
+    return rows @ x @ columns.t()
+
+
+def adaptive_avg_pool2d_grad(gy: Tensor, input_size: Pair) -> Tensor:
+    """dL/dx = A^T gy B."""
+    rows, columns = _shares(gy, input_size[0], gy.shape[2]), _shares(gy, input_size[1], gy.shape[3])
+    return rows.t() @ gy @ columns
+
+
+def _shares(like: Tensor, size: int, count: int) -> Tensor:
+    """(count, size): 1 / n at the n pixels of each window, 0 elsewhere."""
+    place, number = arange(size, device=like.device), arange(count, device=like.device)[:, None]
+    covered = (place >= number * size // count) & (place < -(-(number + 1) * size // count))
+    return covered.to(like.dtype) / covered.sum(1, keepdim=True)
