@@ -208,7 +208,7 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
 
 def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
     images = _two_images(prediction, target)
-    if images is None:
+    if images is None or (isinstance(scale, Tensor) and scale.dim()):
         return reference.squared_error_grad(prediction, target, scale)
     if _alike(prediction, target):
         gradient = _empty_like(prediction)

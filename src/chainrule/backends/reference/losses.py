@@ -21,3 +21,41 @@ def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
 def absolute_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
     """scale sign(prediction - target), 0 where they are equal."""
     return (prediction - target).sign_().mul_(scale)
+
+
+def squared_errors(prediction: Tensor, target: Tensor) -> Tensor:
+    """(prediction - target)^2."""
+    return (prediction - target).square_()
+
+
+def absolute_errors(prediction: Tensor, target: Tensor) -> Tensor:
+    """|prediction - target|."""
+    return (prediction - target).abs_()
+
+
+def huber_errors(prediction: Tensor, target: Tensor, delta: float) -> Tensor:
+    """d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2)."""
+    size = (prediction - target).abs_()
+    near = size.clamp(max=delta)
+    return near * (size - 0.5 * near)
+
+
+def huber_error_grad(
+    prediction: Tensor, target: Tensor, delta: float, scale: float | Tensor
+) -> Tensor:
+    """scale d, d kept within -delta and delta."""
+    return (prediction - target).clamp_(-delta, delta).mul_(scale)
+
+
+def charbonnier_errors(prediction: Tensor, target: Tensor, eps: float) -> Tensor:
+    """sqrt(d^2 + eps^2)."""
+    return (prediction - target).square_().add_(eps * eps).sqrt_()
+
+
+def charbonnier_error_grad(
+    prediction: Tensor, target: Tensor, eps: float, scale: float | Tensor
+) -> Tensor:
+    """scale d / sqrt(d^2 + eps^2)."""
+    difference = prediction - target
+    length = (difference.square() + eps * eps).sqrt_()
+    return difference.div_(length).mul_(scale)

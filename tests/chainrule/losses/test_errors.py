@@ -1,4 +1,4 @@
-"""Losses against central differences and against PyTorch."""
+"""Losses of differences against central differences and against PyTorch."""
 
 import math
 
@@ -6,11 +6,47 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from chainrule import L1, MSE, LogMSE, Module, MSELoss, gradcheck
+from chainrule import (
+    L1,
+    MSE,
+    Charbonnier,
+    Huber,
+    HuberLoss,
+    L1Loss,
+    LogMSE,
+    Module,
+    MSELoss,
+    gradcheck,
+)
 
-TWINS = [(MSE, torch.nn.MSELoss), (L1, torch.nn.L1Loss)]
-REDUCTIONS = ["mean", "sum"]
+REDUCTIONS = ["mean", "sum", "none"]
+
+
+class TwinOfCharbonnier(torch.nn.Module):
+    def __init__(self, reduction: str, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.reduction, self.eps = reduction, eps
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        each = ((prediction - target).square() + self.eps**2).sqrt()
+        return each if self.reduction == "none" else getattr(each, self.reduction)()
+
+
+TWINS = [
+    (MSE, torch.nn.MSELoss, {}),
+    (L1, torch.nn.L1Loss, {}),
+    (Huber, torch.nn.HuberLoss, {}),
+    (Huber, torch.nn.HuberLoss, {"delta": 0.3}),
+    (Charbonnier, TwinOfCharbonnier, {}),
+    (Charbonnier, TwinOfCharbonnier, {"eps": 0.2}),
+]
+
+
+def upstream(value: Tensor, gradient: float) -> Tensor:
+    """dL/dvalue: that number, or one for each value."""
+    return torch.randn_like(value) if value.dim() else torch.full_like(value, gradient)
 
 
 @settings(max_examples=120)
@@ -27,16 +63,17 @@ def test_equals_its_twin(
     assert_near, arranged, twins, reduction, shape, dtype, layout, gradient, seed
 ):
     torch.manual_seed(seed)
-    ours, theirs = twins[0](reduction), twins[1](reduction=reduction)
+    ours = twins[0](reduction, **twins[2])
+    theirs = twins[1](reduction=reduction, **twins[2])
     prediction = arranged(torch.randn(shape, dtype=dtype), layout)
     target = arranged(torch.randn(shape, dtype=dtype).round(), layout)
     prediction = prediction.where(target != 0, target)  # some are equal
     source = prediction.clone().requires_grad_()
     expected = theirs(source, target)
-    expected.backward(torch.tensor(gradient, dtype=dtype))
-
     assert_near(ours.forward(prediction, target), expected)
-    assert_near(ours.backward(gradient), source.grad)
+    gy = upstream(expected.detach(), gradient)
+    expected.backward(gy)
+    assert_near(ours.backward(gy if gy.dim() else gradient), source.grad)
 
 
 @settings(max_examples=80)
@@ -54,12 +91,12 @@ def test_log_mse_equals_autograd(assert_near, reduction, shape, dtype, floor, gr
     source = prediction.clone().requires_grad_()
     each = torch.stack([(a - b).square().mean() for a, b in zip(source, target, strict=True)])
     logarithms = (each + floor).log()
-    expected = logarithms.mean() if reduction == "mean" else logarithms.sum()
-    expected.backward(torch.tensor(gradient, dtype=dtype))
-
+    expected = logarithms if reduction == "none" else getattr(logarithms, reduction)()
     loss = LogMSE(reduction, floor)
     assert_near(loss.forward(prediction, target), expected)
-    assert_near(loss.backward(gradient), source.grad)
+    gy = upstream(expected.detach(), gradient)
+    expected.backward(gy)
+    assert_near(loss.backward(gy if gy.dim() else gradient), source.grad)
 
 
 def test_log_mse_weighs_images_by_their_error():
@@ -93,7 +130,7 @@ def test_what_log_mse_refuses():
     assert repr(LogMSE("sum")) == "LogMSE(reduction='sum', floor=0.0001)"
 
 
-@pytest.mark.parametrize("loss", [MSE, L1, LogMSE])
+@pytest.mark.parametrize("loss", [MSE, L1, LogMSE, Huber, Charbonnier])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 2, 3)])
 def test_passes_gradcheck(smooth_input, loss, reduction, shape):
@@ -133,8 +170,30 @@ def test_the_mean_over_noisy_targets_is_least_at_their_mean():
 
 
 def test_names_and_reductions():
-    assert MSELoss is MSE
+    assert (MSELoss, L1Loss, HuberLoss) == (MSE, L1, Huber)
     assert isinstance(MSE(), Module)
     assert repr(MSE("sum")) == "MSE(reduction='sum')"
-    with pytest.raises(ValueError, match='reduction must be "mean" or "sum", got \'none\''):
-        L1("none")
+    assert repr(Huber(delta=0.5)) == "Huber(reduction='mean', delta=0.5)"
+    assert repr(Charbonnier()) == "Charbonnier(reduction='mean', eps=0.001)"
+    with pytest.raises(ValueError, match='must be "mean", "sum" or "none", got \'average\''):
+        L1("average")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Huber(delta=0), "Huber: delta must be above 0, got 0"),
+        (lambda: Charbonnier(eps=-1e-3), "Charbonnier: eps must be above 0, got -0.001"),
+        (
+            lambda: Huber()(torch.zeros(2, 3), torch.zeros(2)),
+            r"Huber: prediction \(2, 3\) and target \(2,\) must have the same shape",
+        ),
+        (
+            lambda: Charbonnier()(torch.zeros(2), torch.zeros(2).double()),
+            r"Charbonnier: the input is torch\.float32 and the target torch\.float64",
+        ),
+    ],
+)
+def test_what_is_refused(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
