@@ -5,9 +5,11 @@ Start with `chainrule.module` (the engine), then any file of `chainrule.layers`.
 
 from chainrule.averaging import Average
 from chainrule.backends import backend, empty_cache, use_backend, winograd
+from chainrule.checkpoint import Checkpoint
 from chainrule.containers import Residual, Sequential, SkipConcat
 from chainrule.fusion import FusedConvolution, fuse
 from chainrule.gradcheck import GradientError, gradcheck, gradcheck_direction
+from chainrule.graph import Add, Channels, Concatenate, Graph, Subtract
 from chainrule.layers import (
     ELU,
     GELU,
@@ -78,13 +80,17 @@ __all__ = [
     "Adam",
     "AdamW",
     "AdaptiveAvgPool2d",
+    "Add",
     "Average",
     "AvgPool2d",
     "BCEWithLogits",
     "BCEWithLogitsLoss",
     "BatchNorm2d",
     "BilinearUpsampling",
+    "Channels",
     "Charbonnier",
+    "Checkpoint",
+    "Concatenate",
     "Conv2d",
     "ConvTranspose2d",
     "CrossEntropy",
@@ -94,6 +100,7 @@ __all__ = [
     "Flatten",
     "FusedConvolution",
     "GradientError",
+    "Graph",
     "GroupNorm",
     "Huber",
     "HuberLoss",
@@ -124,6 +131,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "StateDictError",
+    "Subtract",
     "Tanh",
     "Tape",
     "TapeError",

@@ -49,7 +49,9 @@ class Recording:
         calls: of the modules, in the order they returned.
         inputs, outputs: of the model. Where a value of the same number is the input or output of an
             op, it is the same tensor.
-        kept_bytes: of what the modules push on the tape for the backward pass.
+        kept_bytes: of what the modules push on the tape for the backward pass; of those that a
+            `Checkpoint` runs again, what the largest adds when its turn comes.
+        spared_bytes: how much more it were without the checkpoints.
     """
 
     ops: list[Op]
@@ -57,6 +59,7 @@ class Recording:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     kept_bytes: int
+    spared_bytes: int
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.ops))
@@ -94,8 +97,9 @@ def record(model: Module, *inputs: Iterable[int] | Tensor) -> Recording:
     tape = _Scale(recorder)
     with use_backend(recorder):
         twin.run(*tensors, tape)
-    kept = sum(value.nbytes for value in tape.kept)
-    return Recording(recorder.ops, calls, given, calls[-1].outputs, kept)
+    kept = _bytes(tape.most())
+    spared = _bytes(tape.all()) - kept
+    return Recording(recorder.ops, calls, given, calls[-1].outputs, kept, spared)
 
 
 class _Scale(Tape):
@@ -103,11 +107,31 @@ class _Scale(Tape):
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(keep=False)
-        self.kept: set[Value] = set()
+        self._kept: set[Value] = set()
+        self._parts: list[_Scale] = []
         self._recorder = recorder
 
     def push(self, module: Module, *values: Any) -> None:
-        self.kept.update(self._recorder.value(x) for x in values if isinstance(x, Tensor))
+        self._kept.update(self._recorder.value(x) for x in values if isinstance(x, Tensor))
+
+    push_whole = push
+
+    def forgetful(self) -> _Scale:
+        self._parts.append(_Scale(self._recorder))
+        return self._parts[-1]
+
+    def most(self) -> set[Value]:
+        """What is kept together at the worst moment: one part runs again after the other."""
+        largest = max((part.most() - self._kept for part in self._parts), key=_bytes, default=set())
+        return self._kept | largest
+
+    def all(self) -> set[Value]:
+        """What would be kept if no part ran again."""
+        return self._kept.union(*(part.all() for part in self._parts))
+
+
+def _bytes(values: Iterable[Value]) -> int:
+    return sum(value.nbytes for value in values)
 
 
 def _watch(module: Module, name: str, recorder: Recorder, calls: list[Call]) -> None:

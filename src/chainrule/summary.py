@@ -43,8 +43,9 @@ class Summary:
         multiply_adds: of one forward pass over an input of input_shape.
         training_bytes: parameters, gradients, and the activations kept for the backward pass.
         inference_bytes: parameters, and the activations alive together at the worst moment.
+        spared_bytes: what training would need more without its `Checkpoint`s.
 
-    Both count what modules hold, not what an op needs for a moment while it works.
+    They count what modules hold, not what an op needs for a moment while it works.
     """
 
     input_shape: tuple[int, ...]
@@ -53,6 +54,7 @@ class Summary:
     multiply_adds: int
     training_bytes: int
     inference_bytes: int
+    spared_bytes: int
 
     def __str__(self) -> str:
         head = ("name", "layer", "output", "parameters", "multiply-adds")
@@ -66,6 +68,7 @@ class Summary:
             )
             for row in self.rows
         ]
+        spared = f" ({_bytes(self.spared_bytes)} less by checkpoints)" if self.spared_bytes else ""
         widths = [max(len(line[column]) for line in table) for column in range(len(head))]
         lines = [
             "  ".join(
@@ -81,7 +84,7 @@ class Summary:
                 lines[1],
                 f"input {_by(self.input_shape)}: {self.parameters:,} parameters, "
                 f"{self.multiply_adds:,} multiply-adds",
-                f"memory: training {_bytes(self.training_bytes)}, "
+                f"memory: training {_bytes(self.training_bytes)}{spared}, "
                 f"inference {_bytes(self.inference_bytes)}",
             ]
         )
@@ -115,6 +118,7 @@ def summary(model: Module, input_shape: Iterable[int]) -> Summary:
         multiply_adds=sum(row.multiply_adds for row in rows),
         training_bytes=2 * weights + recording.kept_bytes,
         inference_bytes=weights + max(map(_peak_bytes, recording.calls)),
+        spared_bytes=recording.spared_bytes,
     )
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Listener = Callable[[Tensor], object]
 _Versions = list[int | None]
-_Learned = list[tuple[str, Tensor, int | None]]  # name, parameter, its version
+_Learned = list[tuple["Module", str, Tensor, int | None]]  # owner, name, parameter, its version
 _Record = tuple["Module", tuple[Any, ...], _Versions, _Learned]
 # Asked first: isinstance(value, Tensor) takes ten times as long for what is no tensor.
 _PLAIN = frozenset((type(None), bool, int, float, str, torch.Size))
@@ -64,7 +64,23 @@ class Tape:
     def push(self, module: Module, *values: Any) -> None:
         """Keep `values` until `module` takes them back, and watch them and its parameters."""
         if self.keep:
-            self._records.append((module, values, _versions(values), _learned(module)))
+            self._record(module, values, _learned(module))
+
+    def push_whole(self, module: Module, *values: Any) -> None:
+        """`push` for a module that will run others again in `back`: their parameters count too."""
+        if self.keep:
+            below = {id(each): each for _, each in module.named_modules()}
+            learned = [use for each in below.values() for use in _learned(each)]
+            self._record(module, values, learned)
+
+    def forgetful(self) -> Tape:
+        """A tape that keeps nothing, for a part of this pass that will run again."""
+        return Tape(keep=False)
+
+    def _record(self, module: Module, values: tuple[Any, ...], learned: _Learned) -> None:
+        self._records.append((module, values, _versions(values), learned))
+        if self._finals is not None:
+            self._finals.pushed(value for _, _, value, _ in learned)
 
     def take(self, module: Module) -> tuple[Any, ...]:
         """Take the last record, which must be `module`'s, off the tape; this frees its activations.
@@ -86,13 +102,12 @@ class Tape:
             )
         if _versions(values) != versions:
             self._refuse_changed(module, values, versions)
-        attributes = vars(module)
-        for name, value, version in learned:
-            if _version(value) != version or attributes.get(name) is not value:
-                _refuse_stepped(module, name)
+        for owner, name, value, version in learned:
+            if _version(value) != version or vars(owner).get(name) is not value:
+                _refuse_stepped(owner, name)
         self._records.pop()
         if self._finals is not None:
-            self._finals.taken(value for _, value, _ in learned)
+            self._finals.taken(value for _, _, value, _ in learned)
         return values
 
     def add(self, parameter: Tensor, gradient: Tensor) -> None:
@@ -114,7 +129,7 @@ class Tape:
         more, so a listener may send its gradient away, scale it, or step the parameter. One that
         no record tells of, because its module pushed nothing, comes at the end.
         """
-        uses = [value for *_, learned in reversed(self._records) for _, value, _ in learned]
+        uses = [value for *_, learned in reversed(self._records) for _, _, value, _ in learned]
         self._finals = _Finals(listener, uses)
 
     def finish(self) -> None:
@@ -202,6 +217,12 @@ class _Finals:
             )
         self._added[id(parameter)] = parameter
 
+    def pushed(self, learned: Iterable[Tensor]) -> None:
+        """A part of the pass runs again during the backward pass."""
+        for value in learned:
+            self._used.setdefault(id(value), value)
+            self._left[id(value)] += 1
+
     def taken(self, learned: Iterable[Tensor]) -> None:
         for key, value in [*self._added.items()]:
             if key in self._used and not self._left[key]:
@@ -252,7 +273,7 @@ def _learned(module: Module) -> _Learned:
         if kind in _PLAIN or kind in _CONTAINERS:
             continue
         if (kind is Tensor or _is_tensor(kind)) and name not in buffers:
-            learned.append((name, value, _version(value)))
+            learned.append((module, name, value, _version(value)))
     return learned
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule import (
+    Channels,
     Conv2d,
     ConvTranspose2d,
     LeakyReLU,
@@ -220,7 +221,9 @@ class _SkipConcat(nn.Module):
 class _Guided(nn.Module):
     def __init__(self, module: Guided) -> None:
         super().__init__()
-        self.channels, self.inner = module.channels, _layer(module.inner)
+        image = module["image"]
+        assert isinstance(image, Channels)
+        self.channels, self.inner = image.stop, _layer(module["inner"])
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, : self.channels] + self.inner(x)

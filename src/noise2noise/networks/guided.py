@@ -12,13 +12,20 @@ strength of noise holds for the others.
 
 from __future__ import annotations
 
-from torch import Tensor
+from chainrule import (
+    Add,
+    Channels,
+    Conv2d,
+    ConvTranspose2d,
+    Graph,
+    Module,
+    ReLU,
+    Residual,
+    Sequential,
+)
 
-from chainrule import Conv2d, ConvTranspose2d, Module, ReLU, Residual, Sequential, ops
-from chainrule.module import Tape
 
-
-class Guided(Module):
+class Guided(Graph):
     """A bias-free residual U-Net at half resolution and below, told the noise at every pixel.
 
     y = x + f([x, s]): the network predicts what to take away. The first convolution halves the
@@ -42,22 +49,19 @@ class Guided(Module):
     def __init__(
         self, channels: int = 3, width: int = 64, depth: int = 2, blocks: int = 2, most: int = 128
     ) -> None:
-        self.channels = channels
-        self.inner = Sequential(
+        inner = Sequential(
             _convolution(2 * channels, width, 4, stride=2, padding=1),
             _level(width, depth, blocks, most),
             _silent(ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False)),
         )
-
-    def run(self, x: Tensor, tape: Tape) -> Tensor:
-        return ops.add(x[:, : self.channels], self.inner.run(x, tape))
-
-    def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
-        gradient = self.inner.back(gy, tape)
-        if gradient is None:
-            return None
-        image, noise = gradient[:, : self.channels], gradient[:, self.channels :]
-        return ops.concatenate(ops.add(gy, image), noise)
+        super().__init__(
+            "x",
+            {
+                "image": (Channels(0, channels), "x"),
+                "inner": (inner, "x"),
+                "result": (Add(), "image", "inner"),
+            },
+        )
 
 
 def _level(width: int, depth: int, blocks: int, most: int) -> Module:
