@@ -1,12 +1,14 @@
-"""How weights begin. The three choices of Zhao, Gao and Sun's report for 2D convolutions, whose
-biases begin at zero; what all other layers begin with, biases too, is PyTorch's.
+"""How weights and biases begin: as PyTorch's, so that one seed gives a layer and its twin the same
+values. Convolutions have the three choices of Zhao, Gao and Sun's report.
 
 With fan_in = weight.shape[1] * kh * kw and fan_out = weight.shape[0] * kh * kw (PyTorch's counting,
 which for a transposed convolution takes the output channels for fan_in):
 
-- normal: uniform in (-sqrt(1 / fan_in), sqrt(1 / fan_in)), PyTorch's default;
+- normal: uniform in (-sqrt(1 / fan_in), sqrt(1 / fan_in)), the bias too: PyTorch's default;
 - xavier: normal with standard deviation sqrt(2 / (fan_in + fan_out)), Glorot and Bengio 2010;
 - kaiming: normal with standard deviation sqrt(2 / fan_in), He et al. 2015, made for ReLU.
+
+With the last two biases begin at zero, as in that report and those papers.
 
 Random numbers come from torch's default generator: `torch.manual_seed` makes them repeatable.
 """
@@ -60,6 +62,13 @@ def initialize(weight: Tensor, name: str) -> Tensor:
         known = ", ".join(INITIALIZERS)
         raise ValueError(f"weight_init must be one of {known}, got {name!r}")
     return weight if weight.is_meta else INITIALIZERS[name](weight)
+
+
+def initial_bias(weight: Tensor, channels: int, name: str) -> Tensor:
+    """The bias (channels,) beside a `weight` that was filled by the initializer of that name."""
+    if name != "normal":
+        return weight.new_zeros(channels)
+    return uniform(weight.new_empty(channels), _fans(weight)[0])
 
 
 def _fans(weight: Tensor) -> tuple[int, int]:

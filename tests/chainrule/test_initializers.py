@@ -1,12 +1,13 @@
 """How weights begin: the bounds and standard deviations that the module promises."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from chainrule import Conv2d, ConvTranspose2d
+from chainrule import Conv2d, ConvTranspose2d, Module, Sequential
 from chainrule.initializers import initialize
 
 # (layer, fan_in, fan_out), counted by hand
@@ -35,24 +36,35 @@ def test_xavier_and_kaiming_are_normal_with_their_deviation(make, fan_in, fan_ou
         assert (weight.abs() < deviation).float().mean() == pytest.approx(0.683, abs=0.01)
 
 
-def test_the_default_draws_the_same_weights_as_torch():
-    for ours, theirs in [(Conv2d, nn.Conv2d), (ConvTranspose2d, nn.ConvTranspose2d)]:
-        torch.manual_seed(7)
-        weight = ours(6, 4, 3, groups=2).weight
-        torch.manual_seed(7)
-        assert torch.allclose(weight, theirs(6, 4, 3, groups=2).weight, rtol=1e-6)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(Conv2d, nn.Conv2d), (ConvTranspose2d, nn.ConvTranspose2d)]
+)
+def test_the_default_draws_the_same_weights_and_biases_as_torch(
+    assert_starts_alike, ours, theirs, bias
+):
+    def layers(kind: type) -> Any:
+        return lambda: nested(kind)(
+            kind(6, 4, 3, groups=2, bias=bias), kind(4, 6, (2, 5), stride=2, bias=bias)
+        )
+
+    def nested(kind: type) -> type:
+        return Sequential if issubclass(kind, Module) else nn.Sequential
+
+    assert_starts_alike(layers(ours), layers(theirs))
 
 
 @pytest.mark.parametrize("name", ["normal", "xavier", "kaiming"])
 @pytest.mark.parametrize("kind", [Conv2d, ConvTranspose2d])
-def test_a_seed_repeats_the_weights_and_biases_begin_at_zero(kind, name):
+def test_a_seed_repeats_the_weights_and_biases_of_drawn_normals_begin_at_zero(kind, name):
     layers = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
         layers.append(kind(3, 5, 3, weight_init=name))
     assert torch.equal(layers[0].weight, layers[1].weight)
     assert not torch.equal(layers[0].weight, layers[2].weight)
-    assert all(layer.bias.tolist() == [0] * 5 for layer in layers)
+    assert torch.equal(layers[0].bias, layers[1].bias)
+    assert all((layer.bias == 0).all() == (name != "normal") for layer in layers)
 
 
 def test_an_unknown_name_is_refused():

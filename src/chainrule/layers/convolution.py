@@ -7,7 +7,7 @@ from torch import Tensor
 
 from chainrule import ops
 from chainrule.geometry import IntOrPair, Padding, Pair, image_size, pair, window
-from chainrule.initializers import initialize
+from chainrule.initializers import initial_bias, initialize
 from chainrule.layers.arguments import check_positive
 from chainrule.module import Module, Tape, parameter
 
@@ -124,7 +124,9 @@ class Conv2d(Convolution):
         sliding = window(kernel_size, stride, padding, dilation)
         weight = torch.empty(out_channels, in_channels // groups, *sliding.kernel)
         self.weight = parameter(initialize(weight, weight_init))
-        self.bias = parameter(self.weight.new_zeros(out_channels)) if bias else None
+        self.bias = (
+            parameter(initial_bias(self.weight, out_channels, weight_init)) if bias else None
+        )
         self.padding: Padding = padding if isinstance(padding, str) else sliding.padding
         self.block = ops.Block(sliding, groups)
 
@@ -185,7 +187,9 @@ class ConvTranspose2d(Convolution):
         sliding = window(kernel_size, stride, pair("padding", padding, 0), dilation)
         weight = torch.empty(in_channels, out_channels // groups, *sliding.kernel)
         self.weight = parameter(initialize(weight, weight_init))
-        self.bias = parameter(self.weight.new_zeros(out_channels)) if bias else None
+        self.bias = (
+            parameter(initial_bias(self.weight, out_channels, weight_init)) if bias else None
+        )
         added = pair("output_padding", output_padding, 0)
         self.block = ops.Block(sliding, groups, transposed=True, output_padding=added)
         self.padding = sliding.padding

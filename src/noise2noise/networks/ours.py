@@ -83,8 +83,9 @@ def _block(width: int) -> Module:
 
 
 def _silent(layer: Conv2d | ConvTranspose2d) -> Module:
-    """The layer with weights of zero: the branch that it ends adds nothing until it has learned."""
-    layer.weight.zero_()
+    """The layer, of zeros: the branch that it ends adds nothing until it has learned."""
+    for value in layer.parameters():
+        value.zero_()
     return layer
 
 

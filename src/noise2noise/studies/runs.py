@@ -234,6 +234,8 @@ def new_network(spec: Spec) -> Module:
             for name, value in model.state_dict().items():
                 if name.endswith("weight"):
                     initialize(value, spec.weight_init)
+                if name.endswith("bias"):
+                    value.zero_()
     return model
 
 
