@@ -64,9 +64,17 @@ from chainrule.losses import (
     MSELoss,
 )
 from chainrule.module import Module, StateDictError, Tape, TapeError, accumulate, parameter
-from chainrule.optimizers import SGD, Adam, AdamW, clip_gradients
+from chainrule.optimizers import SGD, Adam, AdamW, Lion, Muon, Optimizer, RMSprop, clip_gradients
 from chainrule.recording import record
-from chainrule.schedules import constant, cosine, linear_ramp_down, step_decay, warmup
+from chainrule.schedules import (
+    ReduceLROnPlateau,
+    constant,
+    cosine,
+    linear_ramp_down,
+    one_cycle,
+    step_decay,
+    warmup,
+)
 from chainrule.serialization import load, save
 from chainrule.summary import summary
 
@@ -111,16 +119,21 @@ __all__ = [
     "LayerNorm2d",
     "LeakyReLU",
     "Linear",
+    "Lion",
     "LogMSE",
     "Loss",
     "MSELoss",
     "MaxPool2d",
     "Module",
+    "Muon",
     "NearestUpsampling",
+    "Optimizer",
     "PixelShuffle",
     "PixelUnshuffle",
     "RMSNorm",
+    "RMSprop",
     "ReLU",
+    "ReduceLROnPlateau",
     "ReflectionPad2d",
     "ReplicationPad2d",
     "Residual",
@@ -150,6 +163,7 @@ __all__ = [
     "gradcheck_direction",
     "linear_ramp_down",
     "load",
+    "one_cycle",
     "parameter",
     "record",
     "save",

@@ -17,12 +17,15 @@ from chainrule import (
     AdamW,
     BatchNorm2d,
     Conv2d,
+    Lion,
+    Muon,
+    Optimizer,
     ReLU,
+    RMSprop,
     Sequential,
     clip_gradients,
     parameter,
 )
-from chainrule.optimizers import Optimizer
 from chainrule.serialization import load_tensors, save_tensors
 
 RECIPES = [
@@ -41,6 +44,11 @@ RECIPES = [
     (Adam, torch.optim.Adam, {"lr": 0.02, "weight_decay": 0.1}),
     (AdamW, torch.optim.AdamW, {}),
     (AdamW, torch.optim.AdamW, {"lr": 0.02, "betas": (0.8, 0.99), "weight_decay": 0.2}),
+    (RMSprop, torch.optim.RMSprop, {}),
+    (RMSprop, torch.optim.RMSprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1}),
+    (RMSprop, torch.optim.RMSprop, {"lr": 0.02, "momentum": 0.9}),
+    (RMSprop, torch.optim.RMSprop, {"lr": 0.02, "centered": True}),
+    (RMSprop, torch.optim.RMSprop, {"lr": 0.02, "centered": True, "momentum": 0.5}),
 ]
 
 
@@ -131,8 +139,11 @@ def test_the_interface_of_the_reports_trains_as_torch_does(assert_near):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize(("kind", "_theirs", "options"), RECIPES)
-def test_resuming_from_a_file_continues_bit_for_bit(tmp_path, kind, _theirs, options, dtype):
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [*((kind, options) for kind, _, options in RECIPES), (Lion, {}), (Muon, {"lr": 0.01})],
+)
+def test_resuming_from_a_file_continues_bit_for_bit(tmp_path, kind, options, dtype):
     start = [torch.randn(4, 3, dtype=dtype), torch.randn(5, dtype=dtype)]
     whole = [value.clone() for value in start]
     optimizer = kind(whole, **options)
@@ -186,7 +197,7 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_loaded(state, message)
     assert all(torch.equal(value, before[name]) for name, value in optimizer.state_dict().items())
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, RMSprop, Lion, Muon])
 def test_a_parameter_without_a_gradient_is_left_alone(kind):
     moved, kept = parameter(torch.ones(2)), torch.ones(2)
     optimizer = kind([moved, kept], lr=0.1)
@@ -246,6 +257,26 @@ def test_pairs_bind_the_gradient_to_the_parameter():
         ),
         (lambda: Adam([torch.ones(1)], eps=-1), ValueError, "eps must be .* got -1"),
         (
+            lambda: RMSprop([torch.ones(1)], alpha=2),
+            ValueError,
+            r"alpha must lie in \[0, 1\], got 2",
+        ),
+        (
+            lambda: Lion([torch.ones(1)], betas=(1, 0)),
+            ValueError,
+            r"betas must lie .* got \(1, 0\)",
+        ),
+        (
+            lambda: Muon([torch.ones(1)], adjust_lr_fn="muon"),
+            ValueError,
+            "adjust_lr_fn must be one of 'original', 'match_rms_adamw' or None, got 'muon'",
+        ),
+        (
+            lambda: Muon([torch.ones(1)], ns_coefficients=cast(Any, (1, 2))),
+            ValueError,
+            r"ns_coefficients must be three, got \(1, 2\)",
+        ),
+        (
             lambda: SGD(cast(Any, [3])),
             TypeError,
             r"expected a parameter or a \(parameter, .* got int",
@@ -259,7 +290,7 @@ def test_pairs_bind_the_gradient_to_the_parameter():
         (lambda: clip_gradients([torch.ones(1)], 0), ValueError, "max_norm must be above 0, got 0"),
         (lambda: clip_gradients([torch.ones(1)], math.nan), ValueError, "max_norm .* got nan"),
         (
-            lambda: Optimizer([parameter(torch.ones(1))], 0.1, 0).step(),
+            lambda: Optimizer([parameter(torch.ones(1))], lr=0.1, weight_decay=0).step(),
             NotImplementedError,
             "Optimizer has no apply",
         ),

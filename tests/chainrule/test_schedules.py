@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from chainrule import constant, cosine, linear_ramp_down, step_decay, warmup
+from chainrule import constant, cosine, linear_ramp_down, one_cycle, step_decay, warmup
 
 
 def torch_rates(schedule: type, steps: int, **options: float) -> list[float]:
@@ -50,8 +50,37 @@ def test_linear_ramp_down_is_level_then_straight_then_stays():
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pct_start": 0.5, "anneal_strategy": "linear"},
+        {"three_phase": True, "pct_start": 0.35},
+        {"div_factor": 4.0, "final_div_factor": 10.0, "pct_start": 1.0},
+        {"pct_start": 0.0},
+        {"pct_start": 0.02},
+    ],
+)
+@pytest.mark.parametrize("steps", [1, 2, 31])
+def test_one_cycle_equals_torch_and_then_stays(options, steps):
+    schedule = one_cycle(0.2, steps, **options)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR
+    settings = {"max_lr": 0.2, "total_steps": steps, "cycle_momentum": False, **options}
+    try:
+        expected = torch_rates(scheduler, steps - 1, **settings)
+    except ZeroDivisionError:
+        pytest.skip("PyTorch divides by zero")
+    assert [schedule(step) for step in range(steps - 1)] == pytest.approx(expected, rel=1e-10)
+    assert schedule(steps) == schedule(10**6)
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: one_cycle(0.1, 0), "steps must be at least 1, got 0"),
+        (lambda: one_cycle(0.1, 9, 1.5), r"pct_start must lie in \[0, 1\], got 1.5"),
+        (lambda: one_cycle(0.1, 9, 0.6, three_phase=True), r"lie in \[0, 0.5\], got 0.6"),
+        (lambda: one_cycle(0.1, 9, div_factor=0), "div_factor and .* above 0, got 0, 10000"),
+        (lambda: one_cycle(0.1, 9, anneal_strategy="sine"), "must be .* or \"linear\", got 'sine'"),  # type: ignore[arg-type]
         (lambda: step_decay(0.1, every=0), "every must be at least 1, got 0"),
         (lambda: cosine(0.1, steps=0), "steps must be at least 1, got 0"),
         (lambda: linear_ramp_down(0.1, steps=-3), "steps must be at least 1, got -3"),

@@ -150,6 +150,9 @@ _CHANGED = {  # by the ops that work in place and return nothing
     "zero": ("values",),
     "sgd_step": ("value", "velocity"),
     "adam_step": ("value", "mean", "square"),
+    "rmsprop_step": ("value", "square", "mean", "velocity"),
+    "lion_step": ("value", "mean"),
+    "muon_step": ("value", "velocity"),
 }
 # y = block(x, weight) and its gradients: what comes out has the shape of which of the three.
 _SIDES = {"block": "y", "block_input_grad": "x", "block_parameter_grads": "weight"}

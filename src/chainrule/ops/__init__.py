@@ -87,6 +87,9 @@ from chainrule.ops.normalization import (
 from chainrule.ops.optimization import (
     accumulate,
     adam_step,
+    lion_step,
+    muon_step,
+    rmsprop_step,
     sgd_step,
     zero,
 )
@@ -165,8 +168,10 @@ __all__ = [
     "linear",
     "linear_input_grad",
     "linear_parameter_grads",
+    "lion_step",
     "max_pool2d",
     "max_pool2d_grad",
+    "muon_step",
     "normalize",
     "normalize_fixed_grad",
     "normalize_grad",
@@ -179,6 +184,7 @@ __all__ = [
     "reshape",
     "rms_normalize",
     "rms_normalize_grad",
+    "rmsprop_step",
     "scale_shift",
     "scale_shift_grad",
     "sgd_step",

@@ -77,3 +77,69 @@ def adam_step(
     settings = (lr, betas, eps, weight_decay, keep, steps)
     on(value).adam_step(value, gradient, mean, square, *settings)
     increment_version(value)
+
+
+def rmsprop_step(
+    value: Tensor,
+    gradient: Tensor,
+    square: Tensor,
+    mean: Tensor | None,
+    velocity: Tensor | None,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+) -> None:
+    """The step of `chainrule.RMSprop`; mean is None unless centred, velocity without momentum.
+
+    Raises:
+        ValueError: the gradient has another shape than the parameter.
+    """
+    check_step("RMSprop", value, gradient=gradient, square=square, mean=mean, velocity=velocity)
+    settings = (lr, alpha, eps, weight_decay, momentum)
+    on(value).rmsprop_step(value, gradient, square, mean, velocity, *settings)
+    increment_version(value)
+
+
+def lion_step(
+    value: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    lr: float,
+    betas: tuple[float, float],
+    keep: float,
+) -> None:
+    """The step of `chainrule.Lion`; keep < 1 lets the parameter shrink.
+
+    Raises:
+        ValueError: the gradient has another shape than the parameter.
+    """
+    check_step("Lion", value, gradient=gradient, mean=mean)
+    on(value).lion_step(value, gradient, mean, lr, betas, keep)
+    increment_version(value)
+
+
+def muon_step(
+    value: Tensor,
+    gradient: Tensor,
+    velocity: Tensor,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    keep: float,
+    coefficients: tuple[float, float, float],
+    eps: float,
+    rounds: int,
+) -> None:
+    """The step of `chainrule.Muon` for a matrix; keep < 1 lets the parameter shrink.
+
+    Raises:
+        ValueError: the parameter is no matrix, or the gradient has another shape.
+    """
+    if value.dim() != 2:
+        raise ValueError(f"Muon: expected a parameter of two dimensions, got {shape(value)}")
+    check_step("Muon", value, gradient=gradient, velocity=velocity)
+    settings = (lr, momentum, nesterov, keep, coefficients, eps, rounds)
+    on(value).muon_step(value, gradient, velocity, *settings)
+    increment_version(value)

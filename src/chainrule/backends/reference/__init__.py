@@ -66,7 +66,15 @@ from chainrule.backends.reference.normalization import (
     standardize,
     standardize_grad,
 )
-from chainrule.backends.reference.optimization import accumulate, adam_step, sgd_step, zero
+from chainrule.backends.reference.optimization import (
+    accumulate,
+    adam_step,
+    lion_step,
+    muon_step,
+    rmsprop_step,
+    sgd_step,
+    zero,
+)
 from chainrule.backends.reference.padding import (
     pad2d,
     pad2d_grad,
@@ -131,8 +139,10 @@ __all__ = [
     "linear",
     "linear_input_grad",
     "linear_parameter_grads",
+    "lion_step",
     "max_pool2d",
     "max_pool2d_grad",
+    "muon_step",
     "normalize",
     "normalize_fixed_grad",
     "normalize_grad",
@@ -143,6 +153,7 @@ __all__ = [
     "reshape",
     "rms_normalize",
     "rms_normalize_grad",
+    "rmsprop_step",
     "scale_shift",
     "scale_shift_grad",
     "sgd_step",

@@ -57,3 +57,79 @@ def adam_step(
     if keep != 1:
         value.mul_(keep)
     value.addcdiv_(mean, divisor, value=-lr / (1 - betas[0] ** steps))
+
+
+def rmsprop_step(
+    value: Tensor,
+    gradient: Tensor,
+    square: Tensor,
+    mean: Tensor | None,
+    velocity: Tensor | None,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+) -> None:
+    """p = p - lr g / (sqrt(s - m^2) + eps), s and m running averages of g^2 and g."""
+    if weight_decay:
+        gradient = gradient.add(value, alpha=weight_decay)
+    square.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+    spread = square
+    if mean is not None:
+        mean.lerp_(gradient, 1 - alpha)
+        spread = square.addcmul(mean, mean, value=-1)
+    divisor = spread.sqrt().add_(eps)
+    if velocity is None:
+        value.addcdiv_(gradient, divisor, value=-lr)
+    else:
+        velocity.mul_(momentum).addcdiv_(gradient, divisor)
+        value.add_(velocity, alpha=-lr)
+
+
+def lion_step(
+    value: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    lr: float,
+    betas: tuple[float, float],
+    keep: float,
+) -> None:
+    """p = keep p - lr sign(b1 m + (1 - b1) g), then m = b2 m + (1 - b2) g."""
+    direction = mean.lerp(gradient, 1 - betas[0]).sign_()
+    value.mul_(keep).add_(direction, alpha=-lr)
+    mean.lerp_(gradient, 1 - betas[1])
+
+
+def muon_step(
+    value: Tensor,
+    gradient: Tensor,
+    velocity: Tensor,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    keep: float,
+    coefficients: tuple[float, float, float],
+    eps: float,
+    rounds: int,
+) -> None:
+    """p = keep p - lr orthogonal(u), u the momentum, or Nesterov's."""
+    velocity.lerp_(gradient, 1 - momentum)
+    update = gradient.lerp(velocity, momentum) if nesterov else velocity
+    step = _orthogonal(update, coefficients, eps, rounds)
+    value.mul_(keep).add_(step, alpha=-lr)
+
+
+def _orthogonal(
+    matrix: Tensor, coefficients: tuple[float, float, float], eps: float, rounds: int
+) -> Tensor:
+    """U V^T of U S V^T, about: X = a X + (b A + c A^2) X, A = X X^T, takes each s to a s + b s^3 +
+    c s^5 and leaves U and V as they are."""
+    a, b, c = coefficients
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = matrix if wide else matrix.t()  # so that A is the smaller of the two products
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(rounds):
+        gram = x @ x.t()
+        x = x.addmm(gram.addmm(gram, gram, beta=b, alpha=c), x, beta=a)
+    return x if wide else x.t()
