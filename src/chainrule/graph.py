@@ -40,6 +40,10 @@ class Graph(Module):
         outputs: the name of what the graph returns, or several for a tuple; by default the last
             node.
 
+    Attributes:
+        inputs, outputs, returns_tuple: as given; whether several outputs were named.
+        reads: what each node reads, by its name.
+
     Raises:
         TypeError, ValueError: a name that is taken, unknown or has a dot; a node that holds no
             module, or that nothing reads.
@@ -74,7 +78,7 @@ class Graph(Module):
             _check_known(f"node {name!r}", self.reads[name], {*self.inputs, *self.reads} - {name})
         if not self._children:
             raise ValueError("Graph: there are no nodes; give at least one")
-        self._several = outputs is not None and not isinstance(outputs, str)
+        self.returns_tuple = outputs is not None and not isinstance(outputs, str)
         last = next(reversed(self._children))
         given = (last,) if outputs is None else outputs
         self.outputs = (given,) if isinstance(given, str) else tuple(given)
@@ -106,7 +110,7 @@ class Graph(Module):
             del y
         tape.push(self, kinds)
         results = _take(values, left, self.outputs)
-        return tuple(results) if self._several or len(results) > 1 else results[0]
+        return tuple(results) if self.returns_tuple or len(results) > 1 else results[0]
 
     def back(self, gy: Any, tape: Tape) -> Any:
         (kinds,) = tape.take(self)
