@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
             "noise2noise denoise scans/ --output clean/",
             "noise2noise denoise cell.tif -o cell_clean.tif --model runs/cells --strength 0.8",
             "noise2noise denoise dark.png --noise camera.json",
+            "noise2noise denoise movie.npy --axes TZYX",
         ),
     )(denoise)
 
@@ -85,6 +86,20 @@ def denoise(
             min=1e-30,
         ),
     ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="What the axes are where a file doesn't say, such as TZYX: T time, Z depth, C a "
+            "micrograph's channels, S a colour's samples, Y and X, Q and I any other.",
+        ),
+    ] = None,
+    channel_axis: Annotated[
+        int | None,
+        typer.Option(
+            help="The axis of an array that holds the samples of a pixel, from 0, or from -1, the "
+            "last; three of them are a colour.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, OVERWRITE_OPTION] = False,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
@@ -102,6 +117,7 @@ def denoise(
     if output is not None and output != jobs[0][1]:
         _make_folder(output)
     over_images, over_tiles = (track, None) if len(jobs) > 1 else (_untracked, track)
+    said = {"axes": axes, "channel_axis": channel_axis, "white": white}
     options = {
         "overwrite": overwrite,
         "strength": strength,
@@ -112,12 +128,12 @@ def denoise(
     done = []
     for source, destination in over_images(jobs, "Denoising", len(jobs)):
         with _reported(source):
-            record = _denoise(source, destination, model, load, white, **options)
+            record = _denoise(source, destination, model, load, said, **options)
             done.append(record)
             if not as_json:
                 notes = "".join(f"; {note}" for note in record["notes"])
-                said = f"{record['model']}, {record['seconds']:.1f} s{notes}"
-                print(f"{source} -> {destination}  ({said})")
+                facts = f"{record['model']}, {record['seconds']:.1f} s{notes}"
+                print(f"{source} -> {destination}  ({facts})")
     if as_json:
         print_json(done)
     if len(done) < len(jobs):
@@ -148,15 +164,14 @@ def _denoise(
     destination: Path,
     model: str | None,
     load: Callable[[str], Denoiser],
-    white: float | None,
+    said: dict[str, Any],
     **options: Any,
 ) -> dict[str, Any]:
-    """Denoise one file, with options of `Denoiser.denoise_stack`; what is said of it as JSON."""
+    """Denoise one file, with what is `said` of it to `open_stack`, and options of
+    `Denoiser.denoise_stack`; what came of it as JSON."""
     started = time.perf_counter()
     refuse_existing(destination, options["overwrite"])
-    with open_stack(source) as stack:
-        if white is not None:
-            stack.with_white(white)
+    with open_stack(source, **said) as stack:
         header, name = stack.header, model or default_model(stack)
         seen = load(name).denoise_stack(stack, destination, **options)
     notes = list(header.notes)

@@ -19,6 +19,7 @@ Pixels stay as they are stored and the EXIF orientation is kept, so that viewers
 as they did before.
 """
 
+from noise2noise.files.axes import Axes
 from noise2noise.files.format import Format
 from noise2noise.files.formats import (
     format_for,
@@ -39,6 +40,7 @@ from noise2noise.files.stack import (
     Stack,
     array_stack,
     bands_of,
+    colour_of,
     stack_of,
     whole_planes,
 )
@@ -46,6 +48,7 @@ from noise2noise.files.survey import Survey, scale_of, survey
 
 __all__ = [
     "ArrayStack",
+    "Axes",
     "Colour",
     "Format",
     "Header",
@@ -57,6 +60,7 @@ __all__ = [
     "UnusableError",
     "array_stack",
     "bands_of",
+    "colour_of",
     "format_for",
     "from_unit",
     "list_images",

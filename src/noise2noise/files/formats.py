@@ -46,16 +46,45 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for each in formats() for suffix in each.suffixes)
 
 
-def open_stack(path: str | Path) -> Stack:
+def open_stack(
+    path: str | Path,
+    axes: str | None = None,
+    channel_axis: int | None = None,
+    white: float | None = None,
+) -> Stack:
     """Open an image file, told apart by its content.
+
+    Arguments:
+        path: of the file.
+        axes, channel_axis, white: what is so where the file doesn't say, or is wrong; as
+            `Stack.with_axes`, `with_channel_axis` and `with_white` take it.
 
     Raises:
         UserError: there is no such file, it is damaged, or it holds something that can't be
-            denoised; one sentence that names the file and says what to do.
+            denoised, or not with these axes; one sentence that names the file and says what to do.
     """
     path = Path(path)
+    if axes is not None and channel_axis is not None:
+        raise UserError(
+            f"--axes {axes} names the channels already; leave --channel-axis {channel_axis} out"
+        )
     if not path.exists():
         raise UserError(f"there is no file {path}; check the name")
+    stack = _open(path)
+    try:
+        if axes is not None:
+            stack.with_axes(axes)
+        if channel_axis is not None:
+            stack.with_channel_axis(channel_axis)
+    except UserError:
+        stack.close()
+        raise
+    if white is not None:
+        stack.with_white(white)
+    return stack
+
+
+def _open(path: Path) -> Stack:
     with reading(path):
         head = _head(path)
         for each in formats():

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.lib.format
 
+from noise2noise.files.axes import Axes, named, with_samples
 from noise2noise.files.format import Format
-from noise2noise.files.guard import UnusableError, check_size
-from noise2noise.files.stack import Colour, Header, Metadata, Stack
+from noise2noise.files.guard import UnusableError, check_size, reading
+from noise2noise.files.stack import Header, Metadata, Stack, colour_of
 
 _MAGIC = b"\x93NUMPY"
+_BLOCK = 2**20
+_MOST_DIMENSIONS = 8
 _MOST_SAMPLES = 4  # a last axis no longer than this holds the samples of a pixel
 
 
 @dataclass(frozen=True)
 class NpyLayout:
-    """The shape and dtype of the array, byte order included."""
+    """The axes and shape of the array, and its dtype, byte order included."""
 
-    shape: tuple[int, ...]
+    axes: Axes
     dtype: np.dtype
 
 
@@ -39,53 +44,91 @@ class _Npy(Format):
         return ""
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
+        axes, dtype = Axes(header.axes, header.shape), header.dtype
         layout = header.metadata.layout
-        own = isinstance(layout, NpyLayout) and layout.dtype.newbyteorder("=") == header.dtype
-        shape, dtype = (layout.shape, layout.dtype) if own else (header.shape, header.dtype)
-        described = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+        if isinstance(layout, NpyLayout) and layout.axes.sizes == header.shape:
+            axes = layout.axes
+            dtype = layout.dtype if layout.dtype.newbyteorder("=") == dtype else dtype
+        described = {"descr": dtype.str, "fortran_order": False, "shape": axes.shape}
         with path.open("wb") as file:
             numpy.lib.format.write_array_header_2_0(file, described)
-            for band in bands:
-                file.write(np.ascontiguousarray(band, dtype).tobytes())
+            if axes.in_order:
+                for band in bands:
+                    file.write(np.ascontiguousarray(band, dtype).tobytes())
+                return
+            _reserve(file, math.prod(axes.shape) * dtype.itemsize)
+        _scatter(np.lib.format.open_memmap(path, mode="r+"), axes, bands)
 
 
 NPY = _Npy()
 
 
+def _reserve(file: BinaryIO, size: int) -> None:
+    """Take room on the disk: where there is none, writing into a map of the file would kill."""
+    for start in range(0, size, _BLOCK):
+        file.write(bytes(min(_BLOCK, size - start)))
+
+
+def _scatter(array: np.memmap, axes: Axes, bands: Iterable[np.ndarray]) -> None:
+    """Put bands where the array has them."""
+    height = axes.shape[axes.stored.index("Y")]
+    plane, row = 0, 0
+    for band in bands:
+        place = axes.window(plane, slice(row, row + len(band)), slice(None))
+        array[place] = axes.to_stored(band)
+        row += len(band)
+        if row == height:
+            plane, row = plane + 1, 0
+    array.flush()
+
+
 class _NpyStack(Stack):
     def __init__(self, path: Path) -> None:
         # Pickled objects can run code, and are no pixels.
-        array = np.lib.format.open_memmap(path, mode="r")
-        axes, colour = _axes(array.shape)
-        if array.dtype.kind not in "uif":
-            raise UnusableError(f"holds {array.dtype}; save it as integers or floats")
-        layout = NpyLayout(array.shape, array.dtype)
-        header = Header(
-            axes,
-            array.shape,
-            array.dtype.newbyteorder("="),
-            colour,
-            metadata=Metadata(layout=layout),
-        )
+        self._array = np.lib.format.open_memmap(path, mode="r")
+        if self._array.dtype.kind not in "uif":
+            raise UnusableError(f"holds {self._array.dtype}; save it as integers or floats")
+        self._axes = Axes(_usual(self._array.shape), self._array.shape)
+        super().__init__(self._described(), path)
+
+    @property
+    def axes(self) -> str:
+        return self._axes.stored
+
+    def with_axes(self, letters: str) -> None:
+        self._axes = named(letters, self._array.shape, self.name)
+        with reading(self.name):
+            self.header = self._described()
+
+    def with_channel_axis(self, place: int) -> None:
+        leading = _leading(self._array.ndim - 1)
+        index = place + self._array.ndim if place < 0 else place
+        self.with_axes(with_samples(leading[:index] + "S" + leading[index:], place, self.name))
+
+    def _described(self) -> Header:
+        axes, dtype = self._axes, self._array.dtype
+        metadata = Metadata(layout=NpyLayout(axes, dtype))
+        dtype = dtype.newbyteorder("=")
+        header = Header(axes.letters, axes.sizes, dtype, colour_of(axes), metadata=metadata)
         check_size(header.width, header.height)
-        planes = (header.planes, header.height, header.width, header.samples)
-        self._planes = array.reshape(planes)
-        super().__init__(header, path)
+        return header
 
     def _read(self, plane: int, rows: slice, columns: slice) -> np.ndarray:
-        return self._planes[plane, rows, columns].astype(self.header.dtype)
+        window = self._array[self._axes.window(plane, rows, columns)]
+        return self._axes.from_stored(window).astype(self.header.dtype)
 
 
-def _axes(shape: tuple[int, ...]) -> tuple[str, Colour]:
+def _usual(shape: tuple[int, ...]) -> str:
     """(..., H, W), or (..., H, W, S) where S is 1 to 4; the axes before are T, Z and C."""
     if len(shape) > 2 and shape[-1] <= _MOST_SAMPLES:
-        colours: dict[int, Colour] = {1: "grey", 3: "rgb"}
-        colour = colours.get(shape[-1], "channels")
-        return _leading(len(shape) - 1) + "S", colour
-    return _leading(len(shape)), "grey"
+        return _leading(len(shape) - 1) + "S"
+    return _leading(len(shape))
 
 
 def _leading(dimensions: int) -> str:
-    if not 2 <= dimensions <= 5:
-        raise UnusableError(f"holds an array of {dimensions} dimensions; 2 to 5 are an image")
-    return "TZC"[: dimensions - 2] + "YX"
+    if not 2 <= dimensions <= _MOST_DIMENSIONS:
+        raise UnusableError(
+            f"holds an array of {dimensions} dimensions; 2 to {_MOST_DIMENSIONS} are an image"
+        )
+    before = dimensions - 2
+    return "Q" * (before - 3) + "TZC"[:before] + "YX"

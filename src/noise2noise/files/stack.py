@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from noise2noise.errors import UserError
+from noise2noise.files.axes import Axes, named, with_samples
 from noise2noise.files.guard import reading
 
 ALL = slice(None)
@@ -118,6 +120,45 @@ class Stack(ABC):
         """Say what is white where the file doesn't, or is wrong."""
         self.header = replace(self.header, white=white)
 
+    @property
+    def axes(self) -> str:
+        """The axes in the order in which they lie in the file."""
+        return self.header.axes
+
+    def with_axes(self, letters: str) -> None:
+        """Say what the axes are where the file doesn't, or is wrong.
+
+        Arguments:
+            letters: one of T, Z, C, S, Y, X, Q, I for each of `axes`. Samples named S are a
+                colour's and, if there are three, denoised together; named C they are channels of a
+                micrograph, each denoised alone.
+
+        Raises:
+            UserError: other letters, another number of them, or an order that this file can't have.
+        """
+        header = self.header
+        given = named(letters, header.shape, self.name)
+        if not given.in_order or given.letters.index("Y") != header.axes.index("Y"):
+            last = header.axes[header.axes.index("Y") :]
+            raise UserError(
+                f"{self.name} has axes {header.axes}, and --axes {letters} has others last than "
+                f"{last}; only the names of those before can change, and S to C"
+            )
+        colour, alpha = header.colour, header.alpha
+        if given.stored.endswith("C"):
+            colour, alpha = "channels", ""
+        elif given.are_colours:
+            colour = "rgb"
+        self.header = replace(header, axes=given.letters, colour=colour, alpha=alpha)
+
+    def with_channel_axis(self, place: int) -> None:
+        """Say which of `axes` holds the samples of a pixel: three of them are red, green and blue.
+
+        Raises:
+            UserError: as `with_axes`.
+        """
+        self.with_axes(with_samples(self.axes, place, self.name))
+
     def read(self, plane: int = 0, rows: slice = ALL, columns: slice = ALL) -> np.ndarray:
         """A window of a plane, (h, w, samples), as stored and in memory that may be shared.
 
@@ -151,6 +192,13 @@ class ArrayStack(Stack):
 
     def _read(self, plane: int, rows: slice, columns: slice) -> np.ndarray:
         return self._pixels[plane, rows, columns]
+
+
+def colour_of(axes: Axes) -> Colour:
+    """What samples along these axes mean."""
+    if axes.are_colours:
+        return "rgb"
+    return "grey" if not axes.letters.endswith("S") or axes.sizes[-1] == 1 else "channels"
 
 
 def bands_of(stack: Stack, rows: int = 256) -> Iterator[np.ndarray]:

@@ -101,6 +101,18 @@ def test_names_are_no_markup(done, photo):
     assert "[red]:cat:.png -> [red]:cat:_denoised.png" in done("denoise", "[red]:cat:.png")
 
 
+def test_an_array_of_channels_first_is_denoised_as_the_picture_it_is(done, photo):
+    pixels = read_image(photo).pixels
+    np.save("first.npy", np.moveaxis(pixels, -1, 0))
+    np.save("stains.npy", np.moveaxis(pixels, -1, 0))
+    done("denoise", "first.npy", "--channel-axis", "0", "--model", "photo")
+    expected = Denoiser.load("photo").denoise(pixels)
+    np.testing.assert_array_equal(np.load("first_denoised.npy"), np.moveaxis(expected, -1, 0))
+    done("denoise", "stains.npy", "--axes", "CYX", "--model", "grey")
+    alone = [Denoiser.load("grey").denoise(pixels[..., i]) for i in range(3)]
+    np.testing.assert_array_equal(np.load("stains_denoised.npy"), alone)
+
+
 def test_json_says_the_same_for_programs(run, photo, make_model):
     model = make_model("m.safetensors")
     status, out, err = run("denoise", photo, "missing.png", "--json", "--model", model)
