@@ -38,32 +38,32 @@ void zero_all(float* x, long count, int threads) {
 }
 
 // p = p - lr * v, where g = gradient + decay * p; v = momentum * v + (1 - dampening) * g (v = g at first).
-void sgd(const Sgd& s) {
-    const bool moves = s.velocity;
-    for_pieces(s.threads, s.count, [&](long i, long end) {
+void sgd(const SgdTensors& t, const Sgd& s, int threads) {
+    const bool moves = t.velocity;
+    for_pieces(threads, t.count, [&](long i, long end) {
         for (; i < end; ++i) {
-            const float g = s.gradient[i] + s.decay * s.value[i];
+            const float g = t.gradient[i] + s.decay * t.value[i];
             if (!moves) {
-                s.value[i] -= s.rate * g;
+                t.value[i] -= s.rate * g;
                 continue;
             }
-            const float v = s.first ? g : s.momentum * s.velocity[i] + s.fresh * g;
-            s.velocity[i] = v;
-            s.value[i] -= s.rate * (s.nesterov ? g + s.momentum * v : v);
+            const float v = t.first ? g : s.momentum * t.velocity[i] + s.fresh * g;
+            t.velocity[i] = v;
+            t.value[i] -= s.rate * (s.nesterov ? g + s.momentum * v : v);
         }
     });
 }
 
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p = keep * p - rate * m / (sqrt(v) * scale + eps).
-void adam(const Adam& a) {
-    for_pieces(a.threads, a.count, [&](long i, long end) {
+void adam(const AdamTensors& t, const Adam& a, int threads) {
+    for_pieces(threads, t.count, [&](long i, long end) {
         for (; i < end; ++i) {
-            const float g = a.gradient[i] + a.decay * a.value[i];
-            const float m = a.mean[i] + a.fresh1 * (g - a.mean[i]);
-            const float v = a.beta2 * a.square[i] + a.fresh2 * g * g;
-            a.mean[i] = m;
-            a.square[i] = v;
-            a.value[i] = a.keep * a.value[i] - a.rate * m / (__builtin_sqrtf(v) * a.scale + a.epsilon);
+            const float g = t.gradient[i] + a.decay * t.value[i];
+            const float m = t.mean[i] + a.fresh1 * (g - t.mean[i]);
+            const float v = a.beta2 * t.square[i] + a.fresh2 * g * g;
+            t.mean[i] = m;
+            t.square[i] = v;
+            t.value[i] = a.keep * t.value[i] - a.rate * m / (__builtin_sqrtf(v) * a.scale + a.epsilon);
         }
     });
 }

@@ -72,32 +72,25 @@ struct Packing {
     long block_start(long block) const { return part_start(padded / kLanes, blocks, block) * kLanes; }
 };
 
-inline float tap_weight(const Weight& w, long o, long c, const Tap& tv, const Tap& th, long group) {
+// The sum of a phase's weights at one tap, of output channels from `o` on side by side; zeros after the last.
+inline vec tap_weights(const Weight& w, long group, long o, long c, const Tap& down, const Tap& across) {
     const float* at = w.data + group * w.sg + o * w.so + c * w.sc;
-    float sum = 0;
-    for (int u = tv.first; u <= tv.last; ++u)
-        for (int v = th.first; v <= th.last; ++v) sum += at[u * w.su + v * w.sv];
+    vec sum{};
+    for (int u = down.first; u <= down.last; ++u)
+        for (int v = across.first; v <= across.last; ++v)
+            sum += load_lanes(at + u * w.su + v * w.sv, w.so, w.outputs - o);
     return sum;
 }
 
-// One vector of output channels of one phase, from channel `first` on, side by side in rows that are `width` apart. Channel
-// after channel, because a channel's weights lie together and the rows that are written stay in the first-level cache.
+// One vector of output channels of one phase, from channel `first` on, side by side in rows that are `width` apart. Input
+// channel after input channel, because the taps of one lie together, in as many cache lines as there are lanes.
 inline void pack_vector(const Weight& w, const Phase& pv, const Phase& ph, long group, long first, long width,
                         float* to) {
-    const long valid = larger(0, smaller(kLanes, w.outputs - first)), inputs = w.inputs, step = w.sc;
-    for (long o = 0; o < kLanes; ++o) {
-        float* row = to + o;
+    for (long c = 0; c < w.inputs; ++c, to += width) {
+        float* row = to;
         for (int tv = 0; tv < pv.tap_count; ++tv)
-            for (int th = 0; th < ph.tap_count; ++th, row += inputs * width) {
-                const Tap &down = pv.taps[tv], &across = ph.taps[th];
-                const float* at = w.data + group * w.sg + (first + o) * w.so + down.first * w.su + across.first * w.sv;
-                if (o >= valid)
-                    for (long c = 0; c < inputs; ++c) row[c * width] = 0;
-                else if (down.first == down.last && across.first == across.last)
-                    for (long c = 0; c < inputs; ++c) row[c * width] = at[c * step];
-                else
-                    for (long c = 0; c < inputs; ++c) row[c * width] = tap_weight(w, first + o, c, down, across, group);
-            }
+            for (int th = 0; th < ph.tap_count; ++th, row += w.inputs * width)
+                store(row, tap_weights(w, group, first, c, pv.taps[tv], ph.taps[th]));
     }
 }
 

@@ -89,20 +89,26 @@ struct PoolGeometry {
 };
 
 // One parameter's step; see chainrule/optimizers.py.
+// The optimizers' settings, and the tensors of one parameter.
 struct Sgd {
-    float *value, *gradient, *velocity;  // velocity is null without momentum
-    long count;
     float rate, momentum, fresh, decay;  // fresh = 1 - dampening
-    bool nesterov, first;
-    int threads;
+    bool nesterov;
+};
+
+struct SgdTensors {
+    float *value, *gradient, *velocity;  // velocity is null without momentum
+    bool first;
+    long count;
 };
 
 struct Adam {
-    float *value, *gradient, *mean, *square;
-    long count;
     // 1 - beta1 and 1 - beta2 are `fresh1` and `fresh2`: a float beta close to 1 would lose digits of them.
     float rate, beta2, fresh1, fresh2, epsilon, scale, decay, keep;
-    int threads;
+};
+
+struct AdamTensors {
+    float *value, *gradient, *mean, *square;
+    long count;
 };
 
 // Kernels of one instruction set.
@@ -116,8 +122,8 @@ struct Kernels {
     void (*add)(const float* a, const float* b, float* sum, long count, int threads);
     void (*add_images)(const Image& a, const Image& b, const Image& sum, int threads);
     void (*zero)(float* x, long count, int threads);
-    void (*sgd)(const Sgd&);
-    void (*adam)(const Adam&);
+    void (*sgd)(const SgdTensors&, const Sgd&, int threads);
+    void (*adam)(const AdamTensors&, const Adam&, int threads);
     double (*squared_error)(const Image& prediction, const Image& target, int threads);
     void (*squared_error_gradient)(const Image& prediction, const Image& target, float scale, const Image& out,
                                    int threads);

@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -20,6 +21,7 @@
 
 namespace nb = nanobind;
 using namespace chainrule;
+using namespace nanobind::literals;
 
 namespace {
 
@@ -236,6 +238,17 @@ NB_MODULE(_native, m) {
                             const nb::tuple& dilation, const nb::tuple& padding, bool count_padding) {
             new (self) PoolGeometry(pooling(kernel, stride, dilation, padding, count_padding));
         });
+    nb::class_<Sgd>(m, "Sgd").def(
+        "__init__",
+        [](Sgd* self, float rate, float momentum, float fresh, float decay, bool nesterov) {
+            new (self) Sgd{rate, momentum, fresh, decay, nesterov};
+        },
+        nb::kw_only(), "rate"_a, "momentum"_a, "fresh"_a, "decay"_a, "nesterov"_a);
+    nb::class_<Adam>(m, "Adam").def(
+        "__init__",
+        [](Adam* self, float rate, float beta2, float fresh1, float fresh2, float epsilon, float scale, float decay,
+           float keep) { new (self) Adam{rate, beta2, fresh1, fresh2, epsilon, scale, decay, keep}; },
+        nb::kw_only(), "rate"_a, "beta2"_a, "fresh1"_a, "fresh2"_a, "epsilon"_a, "scale"_a, "decay"_a, "keep"_a);
 
     const nb::call_guard<nb::gil_scoped_release> unlocked;
     m.def(
@@ -262,21 +275,31 @@ NB_MODULE(_native, m) {
             active->add_images(a, b, sum, threads);
         },
         unlocked);
-    m.def("zero", [](long x, long count, int threads) { active->zero(address(x), count, threads); }, unlocked);
+    using Addresses = std::vector<long>;
+    m.def(
+        "zero",
+        [](const Addresses& values, const std::vector<long>& counts, int threads) {
+            for (std::size_t i = 0; i < values.size(); ++i) active->zero(address(values[i]), counts[i], threads);
+        },
+        unlocked);
     m.def(
         "sgd",
-        [](long value, long gradient, long velocity, long count, float rate, float momentum, float fresh, float decay,
-           bool nesterov, bool first, int threads) {
-            active->sgd({address(value), address(gradient), address(velocity), count, rate, momentum, fresh, decay,
-                         nesterov, first, threads});
+        [](const Addresses& values, const Addresses& gradients, const Addresses& velocities,
+           const std::vector<bool>& first, const std::vector<long>& counts, const Sgd& settings, int threads) {
+            for (std::size_t i = 0; i < values.size(); ++i)
+                active->sgd({address(values[i]), address(gradients[i]),
+                             velocities.empty() ? nullptr : address(velocities[i]), first[i], counts[i]},
+                            settings, threads);
         },
         unlocked);
     m.def(
         "adam",
-        [](long value, long gradient, long mean, long square, long count, float rate, float beta2, float fresh1,
-           float fresh2, float epsilon, float scale, float decay, float keep, int threads) {
-            active->adam({address(value), address(gradient), address(mean), address(square), count, rate, beta2, fresh1,
-                          fresh2, epsilon, scale, decay, keep, threads});
+        [](const Addresses& values, const Addresses& gradients, const Addresses& means, const Addresses& squares,
+           const std::vector<long>& counts, const Adam& settings, int threads) {
+            for (std::size_t i = 0; i < values.size(); ++i)
+                active->adam(
+                    {address(values[i]), address(gradients[i]), address(means[i]), address(squares[i]), counts[i]},
+                    settings, threads);
         },
         unlocked);
     m.def(

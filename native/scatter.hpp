@@ -9,6 +9,15 @@ inline bool suits_scatter(const Gather& job) {
     return job.vertical.phases[0].stride == 1 && job.horizontal.phases[0].stride == 1;
 }
 
+// The sum of a phase's weights at one tap.
+inline float tap_weight(const Weight& w, long o, long c, const Tap& down, const Tap& across) {
+    const float* at = w.data + o * w.so + c * w.sc;
+    float sum = 0;
+    for (int u = down.first; u <= down.last; ++u)
+        for (int v = across.first; v <= across.last; ++v) sum += at[u * w.su + v * w.sv];
+    return sum;
+}
+
 // weights[block][input][the block's (phase, tap, output) columns]
 inline void pack_columns(const Gather& job, long padded, float* weights) {
     const Weight& w = job.weight;
@@ -27,7 +36,7 @@ inline void pack_columns(const Gather& job, long padded, float* weights) {
                         float* to = weights + w.inputs * first + column - first;
                         for (long c = 0; c < w.inputs; ++c)
                             to[c * width] = tap_weight(w, o, c, job.vertical.phases[pv].taps[tv],
-                                                       job.horizontal.phases[ph].taps[th], 0);
+                                                       job.horizontal.phases[ph].taps[th]);
                     }
 }
 

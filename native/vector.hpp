@@ -32,6 +32,18 @@ inline vec4 load4(const float* p) { return *reinterpret_cast<const loose_vec4*>(
 inline void store4(float* p, vec4 x) { *reinterpret_cast<loose_vec4*>(p) = x; }
 inline vec splat(float x) { return x - vec{}; }  // x - 0 is x, for -0 too
 
+// Values that lie `stride` apart, `count` of them at most; zeros after the last.
+inline vec load_lanes(const float* p, long stride, long count) {
+    vec x{};
+    if (count >= kLanes) {
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) x[i] = p[i * stride];
+    } else {
+        for (int i = 0; i < count; ++i) x[i] = p[i * stride];
+    }
+    return x;
+}
+
 inline void store_some(float* p, vec x, int count) {
     if (count == kLanes) {
         store(p, x);

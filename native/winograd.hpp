@@ -41,14 +41,11 @@ inline long slice_floats(const Tiling& t, const Weight& w) {
 
 // One input channel's weights with the output channels side by side: [u][v][padded output].
 inline void transpose_weights(const Weight& w, long c, long padded, float* to) {
-    const long elements = long(w.height) * w.width;
-    for (long o = 0; o < w.outputs; ++o) {
-        const float* from = w.data + o * w.so + c * w.sc;
-        for (int u = 0; u < w.height; ++u)
-            for (int v = 0; v < w.width; ++v) to[(u * w.width + v) * padded + o] = from[u * w.su + v * w.sv];
-    }
-    for (long i = 0; i < elements; ++i)
-        for (long o = w.outputs; o < padded; ++o) to[i * padded + o] = 0;
+    for (int u = 0; u < w.height; ++u)
+        for (int v = 0; v < w.width; ++v, to += padded) {
+            const float* from = w.data + c * w.sc + u * w.su + v * w.sv;
+            for (long o = 0; o < padded; o += kLanes) store(to + o, load_lanes(from + o * w.so, w.so, w.outputs - o));
+        }
 }
 
 // The R x R kernels of one phase of the outputs and a vector of output channels, one for each phase of the inputs, from the

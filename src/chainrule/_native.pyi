@@ -32,6 +32,25 @@ class Pooling:
         self, kernel: Pair, stride: Pair, dilation: Pair, padding: Pair, count_padding: bool, /
     ) -> None: ...
 
+class Sgd:
+    def __init__(
+        self, *, rate: float, momentum: float, fresh: float, decay: float, nesterov: bool
+    ) -> None: ...
+
+class Adam:
+    def __init__(
+        self,
+        *,
+        rate: float,
+        beta2: float,
+        fresh1: float,
+        fresh2: float,
+        epsilon: float,
+        scale: float,
+        decay: float,
+        keep: float,
+    ) -> None: ...
+
 def empty_cache() -> int: ...
 def empty(n: int, channels: int, height: int, width: int, /) -> Tensor: ...
 def gather(
@@ -65,35 +84,24 @@ def deactivate(
 ) -> None: ...
 def add(a: int, b: int, total: int, count: int, threads: int, /) -> None: ...
 def add_images(a: Image, b: Image, total: Image, threads: int, /) -> None: ...
-def zero(x: int, count: int, threads: int, /) -> None: ...
+def zero(values: list[int], counts: list[int], threads: int, /) -> None: ...
 def sgd(
-    value: int,
-    gradient: int,
-    velocity: int,
-    count: int,
-    rate: float,
-    momentum: float,
-    fresh: float,
-    decay: float,
-    nesterov: bool,
-    first: bool,
+    values: list[int],
+    gradients: list[int],
+    velocities: list[int],
+    first: list[bool],
+    counts: list[int],
+    settings: Sgd,
     threads: int,
     /,
 ) -> None: ...
 def adam(
-    value: int,
-    gradient: int,
-    mean: int,
-    square: int,
-    count: int,
-    rate: float,
-    beta2: float,
-    fresh1: float,
-    fresh2: float,
-    epsilon: float,
-    scale: float,
-    decay: float,
-    keep: float,
+    values: list[int],
+    gradients: list[int],
+    means: list[int],
+    squares: list[int],
+    counts: list[int],
+    settings: Adam,
     threads: int,
     /,
 ) -> None: ...

@@ -193,8 +193,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set every gradient to zero, in place."""
-        for _, gradient in self.param():
-            ops.zero(gradient)
+        ops.zero([gradient for _, gradient in self.param()])
 
     def state_dict(self) -> dict[str, Tensor]:
         """The live parameters and buffers by name, with PyTorch's names and layouts.

@@ -8,7 +8,6 @@ final.
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -26,9 +25,17 @@ Listener = Callable[[Tensor], object]
 _Versions = list[int | None]
 _Learned = list[tuple["Module", str, Tensor, int | None]]  # owner, name, parameter, its version
 _Record = tuple["Module", tuple[Any, ...], _Versions, _Learned]
-# Asked first: isinstance(value, Tensor) takes ten times as long for what is no tensor.
-_PLAIN = frozenset((type(None), bool, int, float, str, torch.Size))
-_CONTAINERS = frozenset((list, tuple, dict))
+
+
+class _TensorKinds(dict[type, bool]):
+    """Whether a type is a tensor's: asked so often that isinstance would take too long."""
+
+    def __missing__(self, kind: type) -> bool:
+        self[kind] = issubclass(kind, Tensor)
+        return self[kind]
+
+
+_IS_TENSOR = _TensorKinds()
 
 
 class TapeError(RuntimeError):
@@ -265,21 +272,12 @@ def first_line(module: Module) -> str:
 
 def _learned(module: Module) -> _Learned:
     """The module's own parameters, without its children's."""
-    learned: _Learned = []
     buffers = module.buffers
-    for name, value in vars(module).items():
-        # Types first: asking whether something is a tensor takes longer than all the rest.
-        kind = type(value)
-        if kind in _PLAIN or kind in _CONTAINERS:
-            continue
-        if (kind is Tensor or _is_tensor(kind)) and name not in buffers:
-            learned.append((module, name, value, _version(value)))
-    return learned
-
-
-@functools.cache
-def _is_tensor(kind: type) -> bool:
-    return issubclass(kind, Tensor)
+    return [
+        (module, name, value, _version(value))
+        for name, value in vars(module).items()
+        if _IS_TENSOR[type(value)] and name not in buffers
+    ]
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
@@ -294,14 +292,9 @@ def _versions(values: Iterable[Any]) -> _Versions:
     """Of each of `_tensors(values)` its version."""
     versions: _Versions = []
     for value in values:
-        kind = type(value)
-        if kind is Tensor:
+        if _IS_TENSOR[type(value)]:
             versions.append(_version(value))
-        elif kind in _PLAIN:
-            continue
-        elif _is_tensor(kind):
-            versions.append(_version(value))
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list | tuple) and not isinstance(value, torch.Size):
             versions += _versions(value)
     return versions
 

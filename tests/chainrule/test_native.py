@@ -515,13 +515,13 @@ def test_additions_in_place_and_zeros(shape):
                 ops.accumulate(total, other)
                 assert torch.equal(total, x + other), way
                 assert torch.equal(ops.add(x, other), x + other), way
-                ops.zero(total)
+                ops.zero([total])
                 assert torch.equal(total, torch.zeros(x.shape)), way
 
 
 def test_zeroing_a_part_leaves_the_rest_alone():
     x = torch.ones(2, 6, 4, 4).contiguous(memory_format=torch.channels_last)
-    ops.zero(x[:, 1:3])
+    ops.zero([x[:, 1:3]])
     assert float(x.sum()) == 2 * 4 * 16
 
 
@@ -582,6 +582,33 @@ def test_adam_steps(kind, shape):
         close(values[0], values[1], 1e-6, way)
 
 
+@pytest.mark.parametrize("kind", [chainrule.SGD, chainrule.Adam])
+def test_parameters_of_all_kinds_are_stepped_together(kind):
+    """Each goes to the backend that serves it, whatever its neighbours are."""
+
+    def some() -> list[Tensor]:
+        torch.manual_seed(0)
+        values = [torch.randn(5), torch.randn(4, 3, 3, 3), torch.randn(6).double()]
+        values.append(torch.randn(2, 6, 4, 4)[:, ::2])  # gaps: not for the kernels
+        for value in values:
+            value.grad = torch.randn(value.shape).to(value.dtype)
+        values[1].grad = torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last)
+        return values
+
+    options: dict[str, Any] = {"momentum": 0.5} if kind is chainrule.SGD else {}
+    together, alone = some(), some()
+    optimizer = kind(together, lr=0.1, **options)
+    others = [kind([value], lr=0.1, **options) for value in alone]
+    for _ in range(3):
+        optimizer.step()
+        for other in others:
+            other.step()
+    for a, b in zip(together, alone, strict=True):
+        assert torch.equal(a, b)
+    optimizer.zero_grad()
+    assert not any(value.grad.any() for value in together if value.grad is not None)
+
+
 # -- what would read memory that isn't there ------------------------------------------------------
 
 X, W, GY = torch.zeros(2, 4, 6, 6), torch.zeros(6, 4, 3, 3), torch.zeros(2, 6, 4, 4)
@@ -631,10 +658,10 @@ MISFITS: list[Callable[[], Any]] = [
     lambda: ops.squared_error_grad(X, X[:1]),
     lambda: ops.squared_error_grad(X, wide(X)),
     lambda: ops.accumulate(X, wide(X)),
-    lambda: ops.sgd_step(X, X, X[:1], False, 0.1, 0.9, 0, 0, False),
-    lambda: ops.sgd_step(X, wide(X), None, False, 0.1, 0, 0, 0, False),
-    lambda: ops.adam_step(X, X, X[:1], X, 0.1, (0.9, 0.99), 1e-8, 0, 1, 1),
-    lambda: ops.adam_step(X, X, X, wide(X), 0.1, (0.9, 0.99), 1e-8, 0, 1, 1),
+    lambda: ops.sgd_step([X], [X], [X[:1]], [False], 0.1, 0.9, 0, 0, False),
+    lambda: ops.sgd_step([X], [wide(X)], [], [False], 0.1, 0, 0, 0, False),
+    lambda: ops.adam_step([X], [X], [X[:1]], [X], 0.1, (0.9, 0.99), 1e-8, 0, 1, 1),
+    lambda: ops.adam_step([X], [X], [X], [wide(X)], 0.1, (0.9, 0.99), 1e-8, 0, 1, 1),
 ]
 
 
@@ -902,7 +929,7 @@ def test_memory_stays_bounded_whatever_sizes_come():
     assert resident() - before < 40 * 2**20
 
 
-@pytest.mark.parametrize("op", [ops.squared_error, ops.accumulate, lambda a, b: ops.zero(a)])
+@pytest.mark.parametrize("op", [ops.squared_error, ops.accumulate, lambda a, b: ops.zero([a])])
 def test_one_pass_over_memory_takes_no_other_memory(op):
     a, b = torch.ones(1, 3, 1500, 1500), torch.zeros(1, 3, 1500, 1500)  # 26 MiB each
     with memory_limit(2**24):
@@ -996,7 +1023,7 @@ def test_steps_read_the_sign_too(make):
     x, total, value = torch.randn(8), torch.zeros(8), torch.ones(8)
     ops.accumulate(total, make(x))
     assert torch.equal(total, -x)
-    ops.sgd_step(value, make(x), None, False, 1.0, 0.0, 0.0, 0.0, False)
+    ops.sgd_step([value], [make(x)], [], [False], 1.0, 0.0, 0.0, 0.0, False)
     assert torch.allclose(value, 1 + x)
 
 

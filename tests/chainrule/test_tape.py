@@ -109,7 +109,7 @@ def converted(model: Module) -> None:
 
 def written_by_a_kernel(model: Module) -> None:
     for value in model.parameters():
-        ops.zero(value)
+        ops.zero([value])
 
 
 def replaced(model: Module) -> None:

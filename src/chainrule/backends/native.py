@@ -11,7 +11,9 @@ docs/kernels.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -245,48 +247,53 @@ def accumulate(total: Tensor, gradient: Tensor) -> None:
     return None
 
 
-def zero(values: Tensor) -> None:
-    if not _dense(values):
-        return reference.zero(values)
-    kernels.zero(values.data_ptr(), values.numel(), threads())
+def zero(values: list[Tensor]) -> None:
+    if not all(map(_dense, values)):
+        return _one_by_one(zero, reference.zero, (values,), ())
+    kernels.zero(_addresses(values), [value.numel() for value in values], threads())
     return None
 
 
 def sgd_step(
-    value: Tensor,
-    gradient: Tensor,
-    velocity: Tensor | None,
-    first: bool,
+    values: list[Tensor],
+    gradients: list[Tensor],
+    velocities: list[Tensor],
+    first: list[bool],
     lr: float,
     momentum: float,
     dampening: float,
     weight_decay: float,
     nesterov: bool,
 ) -> None:
-    if not _alike(value, gradient) or not (velocity is None or _alike(value, velocity)):
-        settings = (lr, momentum, dampening, weight_decay, nesterov)
-        return reference.sgd_step(value, gradient, velocity, first, *settings)
+    if not _all_alike(values, gradients, velocities):
+        lists, settings = (
+            (values, gradients, velocities, first),
+            (lr, momentum, dampening, weight_decay, nesterov),
+        )
+        return _one_by_one(sgd_step, reference.sgd_step, lists, settings)
     kernels.sgd(
-        value.data_ptr(),
-        gradient.data_ptr(),
-        0 if velocity is None else velocity.data_ptr(),
-        value.numel(),
-        lr,
-        momentum,
-        1 - dampening,
-        weight_decay,
-        nesterov,
+        _addresses(values),
+        _addresses(gradients),
+        _addresses(velocities),
         first,
+        [value.numel() for value in values],
+        kernels.Sgd(
+            rate=lr,
+            momentum=momentum,
+            fresh=1 - dampening,
+            decay=weight_decay,
+            nesterov=nesterov,
+        ),
         threads(),
     )
     return None
 
 
 def adam_step(
-    value: Tensor,
-    gradient: Tensor,
-    mean: Tensor,
-    square: Tensor,
+    values: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
     lr: float,
     betas: tuple[float, float],
     eps: float,
@@ -294,25 +301,59 @@ def adam_step(
     keep: float,
     steps: int,
 ) -> None:
-    if not all(_alike(value, other) for other in (gradient, mean, square)):
-        settings = (lr, betas, eps, weight_decay, keep, steps)
-        return reference.adam_step(value, gradient, mean, square, *settings)
+    if not _all_alike(values, gradients, means, squares):
+        lists, settings = (
+            (values, gradients, means, squares),
+            (lr, betas, eps, weight_decay, keep, steps),
+        )
+        return _one_by_one(adam_step, reference.adam_step, lists, settings)
     kernels.adam(
-        value.data_ptr(),
-        gradient.data_ptr(),
-        mean.data_ptr(),
-        square.data_ptr(),
-        value.numel(),
-        lr / (1 - betas[0] ** steps),
-        betas[1],
-        1 - betas[0],
-        1 - betas[1],
-        eps,
-        (1 - betas[1] ** steps) ** -0.5,
-        weight_decay,
-        keep,
+        _addresses(values),
+        _addresses(gradients),
+        _addresses(means),
+        _addresses(squares),
+        [value.numel() for value in values],
+        kernels.Adam(
+            rate=lr / (1 - betas[0] ** steps),
+            beta2=betas[1],
+            fresh1=1 - betas[0],
+            fresh2=1 - betas[1],
+            epsilon=eps,
+            scale=(1 - betas[1] ** steps) ** -0.5,
+            decay=weight_decay,
+            keep=keep,
+        ),
         threads(),
     )
+    return None
+
+
+def _addresses(tensors: list[Tensor]) -> list[int]:
+    return [x.data_ptr() for x in tensors]
+
+
+def _all_alike(values: list[Tensor], *others: list[Tensor]) -> bool:
+    """Whether each value and its others fill their memory in the same order."""
+    if not all(map(_dense, values)):
+        return False
+    for tensors in others:
+        for value, other in zip(values, tensors):  # noqa: B905 (or none: no velocities)
+            if other.stride() != value.stride() or other.is_neg():
+                return False
+    return True
+
+
+def _one_by_one(
+    ours: Callable[..., None],
+    theirs: Callable[..., None],
+    lists: tuple[list[Any], ...],
+    settings: tuple[Any, ...],
+) -> None:
+    """`ours` for each value by itself, so that only those go to `theirs` that must."""
+    if len(lists[0]) == 1:
+        return theirs(*lists, *settings)
+    for place in range(len(lists[0])):
+        ours(*(each[place : place + 1] for each in lists), *settings)
     return None
 
 

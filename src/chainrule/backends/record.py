@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -121,9 +121,12 @@ class Recorder:
 
     def _compute(self, op: str, *arguments: Any) -> Any:
         given = _SIGNATURES[op].bind(*arguments).arguments
-        inputs = {name: self.value(x) for name, x in given.items() if isinstance(x, Tensor)}
+        tensors = dict(_tensors(given))
+        inputs = {name: self.value(x) for name, x in tensors.items()}
         attributes = {
-            name: value for name, value in given.items() if name not in inputs and value is not None
+            name: value
+            for name, value in given.items()
+            if not (value is None or isinstance(value, Tensor) or _holds_tensors(value))
         }
         result = getattr(reference, op)(*arguments)
         outputs = _outputs(op, result, given)
@@ -148,11 +151,11 @@ _SIGNATURES = {op: inspect.signature(getattr(reference, op)) for op in reference
 _CHANGED = {  # by the ops that work in place and return nothing
     "accumulate": ("total",),
     "zero": ("values",),
-    "sgd_step": ("value", "velocity"),
-    "adam_step": ("value", "mean", "square"),
-    "rmsprop_step": ("value", "square", "mean", "velocity"),
-    "lion_step": ("value", "mean"),
-    "muon_step": ("value", "velocity"),
+    "sgd_step": ("values", "velocities"),
+    "adam_step": ("values", "means", "squares"),
+    "rmsprop_step": ("values", "squares", "means", "velocities"),
+    "lion_step": ("values", "means"),
+    "muon_step": ("values", "velocities"),
 }
 # y = block(x, weight) and its gradients: what comes out has the shape of which of the three.
 _SIDES = {"block": "y", "block_input_grad": "x", "block_parameter_grads": "weight"}
@@ -168,9 +171,22 @@ _PRODUCTS = {
 
 def _outputs(op: str, result: Any, given: dict[str, Any]) -> tuple[Tensor, ...]:
     if op in _CHANGED:
-        changed = (given[name] for name in _CHANGED[op])
-        return tuple(x for x in changed if x is not None)
+        changed = {name: given[name] for name in _CHANGED[op]}
+        return tuple(x for _, x in _tensors(changed))
     return result if isinstance(result, tuple) else (result,)
+
+
+def _tensors(arguments: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors among an op's arguments, by name; of a list "values.0", "values.1", ..."""
+    for name, value in arguments.items():
+        if isinstance(value, Tensor):
+            yield name, value
+        elif _holds_tensors(value):
+            yield from ((f"{name}.{place}", x) for place, x in enumerate(value))
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Tensor)
 
 
 def _multiply_adds(

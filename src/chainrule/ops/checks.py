@@ -6,6 +6,8 @@ error names the op, what was expected and what came.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -197,10 +199,15 @@ def check_target(name: str, prediction: Tensor, target: Tensor) -> None:
     check_alike(name, prediction, target=target)
 
 
-def check_step(name: str, value: Tensor, **others: Tensor | None) -> None:
-    for what, other in others.items():
-        if other is not None and other.shape != value.shape:
-            raise ValueError(
-                f"{name}: a parameter of shape {shape(value)} has a {what} of {shape(other)}"
-            )
-    check_alike(name, value, "parameter", **others)
+def check_step(name: str, values: Sequence[Tensor], **others: Sequence[Tensor]) -> None:
+    """Whether each value has one of each of the others, alike; a list may be empty instead."""
+    for what, tensors in others.items():
+        if not tensors:
+            continue
+        for value, other in zip(values, tensors, strict=True):
+            if other.shape != value.shape:
+                raise ValueError(
+                    f"{name}: a parameter of shape {shape(value)} has a {what} of {shape(other)}"
+                )
+            if other.dtype != value.dtype or other.device != value.device:
+                check_alike(name, value, "parameter", **{what: other})

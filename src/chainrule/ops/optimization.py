@@ -1,10 +1,13 @@
-"""Gradients and optimizers, in place.
+"""Gradients and optimizers, in place; what concerns all parameters, in one call for all.
 
 A backend may write through a pointer, so what was written is marked here as written: passes that
 wait for their gradient watch for that.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import increment_version
@@ -28,39 +31,39 @@ def accumulate(total: Tensor, gradient: Tensor) -> None:
     increment_version(total)
 
 
-def zero(values: Tensor) -> None:
-    """values = 0."""
-    on(values).zero(values)
+def zero(values: Sequence[Tensor]) -> None:
+    """values = 0, all of them."""
+    for backend, places in _shared_out(values):
+        backend.zero(_at(places, values))
     increment_version(values)
 
 
 def sgd_step(
-    value: Tensor,
-    gradient: Tensor,
-    velocity: Tensor | None,
-    first: bool,
+    values: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    velocities: Sequence[Tensor],
+    first: Sequence[bool],
     lr: float,
     momentum: float,
     dampening: float,
     weight_decay: float,
     nesterov: bool,
 ) -> None:
-    """The step of `chainrule.SGD`; velocity is None without momentum, and set anew if `first`.
+    """The step of `chainrule.SGD`; without momentum no velocities, set anew where `first`.
 
     Raises:
-        ValueError: the gradient has another shape than the parameter.
+        ValueError: a gradient has another shape than its parameter.
     """
-    check_step("SGD", value, gradient=gradient, velocity=velocity)
+    check_step("SGD", values, gradient=gradients, velocity=velocities)
     settings = (lr, momentum, dampening, weight_decay, nesterov)
-    on(value).sgd_step(value, gradient, velocity, first, *settings)
-    increment_version(value)
+    _step("sgd_step", (values, gradients, velocities, first), settings)
 
 
 def adam_step(
-    value: Tensor,
-    gradient: Tensor,
-    mean: Tensor,
-    square: Tensor,
+    values: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    means: Sequence[Tensor],
+    squares: Sequence[Tensor],
     lr: float,
     betas: tuple[float, float],
     eps: float,
@@ -68,62 +71,60 @@ def adam_step(
     keep: float,
     steps: int,
 ) -> None:
-    """The step number `steps`, from 1, of `chainrule.Adam`; keep < 1 lets the parameter shrink.
+    """The step number `steps`, from 1, of `chainrule.Adam`; keep < 1 lets the parameters shrink.
 
     Raises:
-        ValueError: the gradient has another shape than the parameter.
+        ValueError: a gradient has another shape than its parameter.
     """
-    check_step("Adam", value, gradient=gradient, mean=mean, square=square)
+    check_step("Adam", values, gradient=gradients, mean=means, square=squares)
     settings = (lr, betas, eps, weight_decay, keep, steps)
-    on(value).adam_step(value, gradient, mean, square, *settings)
-    increment_version(value)
+    _step("adam_step", (values, gradients, means, squares), settings)
 
 
 def rmsprop_step(
-    value: Tensor,
-    gradient: Tensor,
-    square: Tensor,
-    mean: Tensor | None,
-    velocity: Tensor | None,
+    values: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    squares: Sequence[Tensor],
+    means: Sequence[Tensor],
+    velocities: Sequence[Tensor],
     lr: float,
     alpha: float,
     eps: float,
     weight_decay: float,
     momentum: float,
 ) -> None:
-    """The step of `chainrule.RMSprop`; mean is None unless centred, velocity without momentum.
+    """The step of `chainrule.RMSprop`; no means unless centred, no velocities without momentum.
 
     Raises:
-        ValueError: the gradient has another shape than the parameter.
+        ValueError: a gradient has another shape than its parameter.
     """
-    check_step("RMSprop", value, gradient=gradient, square=square, mean=mean, velocity=velocity)
-    settings = (lr, alpha, eps, weight_decay, momentum)
-    on(value).rmsprop_step(value, gradient, square, mean, velocity, *settings)
-    increment_version(value)
+    others = {"gradient": gradients, "square": squares, "mean": means, "velocity": velocities}
+    check_step("RMSprop", values, **others)
+    _step("rmsprop_step", (values, *others.values()), (lr, alpha, eps, weight_decay, momentum))
 
 
 def lion_step(
-    value: Tensor,
-    gradient: Tensor,
-    mean: Tensor,
+    values: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    means: Sequence[Tensor],
     lr: float,
     betas: tuple[float, float],
     keep: float,
 ) -> None:
-    """The step of `chainrule.Lion`; keep < 1 lets the parameter shrink.
+    """The step of `chainrule.Lion`; keep < 1 lets the parameters shrink.
 
     Raises:
-        ValueError: the gradient has another shape than the parameter.
+        ValueError: a gradient has another shape than its parameter.
     """
-    check_step("Lion", value, gradient=gradient, mean=mean)
-    on(value).lion_step(value, gradient, mean, lr, betas, keep)
-    increment_version(value)
+    check_step("Lion", values, gradient=gradients, mean=means)
+    _step("lion_step", (values, gradients, means), (lr, betas, keep))
 
 
 def muon_step(
-    value: Tensor,
-    gradient: Tensor,
-    velocity: Tensor,
+    values: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    velocities: Sequence[Tensor],
+    ratios: Sequence[float],
     lr: float,
     momentum: float,
     nesterov: bool,
@@ -132,14 +133,33 @@ def muon_step(
     eps: float,
     rounds: int,
 ) -> None:
-    """The step of `chainrule.Muon` for a matrix; keep < 1 lets the parameter shrink.
+    """The step of `chainrule.Muon` for matrices, each `lr * ratio` long; keep < 1 shrinks them.
 
     Raises:
-        ValueError: the parameter is no matrix, or the gradient has another shape.
+        ValueError: a parameter is no matrix, or a gradient has another shape.
     """
-    if value.dim() != 2:
-        raise ValueError(f"Muon: expected a parameter of two dimensions, got {shape(value)}")
-    check_step("Muon", value, gradient=gradient, velocity=velocity)
+    for value in values:
+        if value.dim() != 2:
+            raise ValueError(f"Muon: expected a parameter of two dimensions, got {shape(value)}")
+    check_step("Muon", values, gradient=gradients, velocity=velocities)
     settings = (lr, momentum, nesterov, keep, coefficients, eps, rounds)
-    on(value).muon_step(value, gradient, velocity, *settings)
-    increment_version(value)
+    _step("muon_step", (values, gradients, velocities, ratios), settings)
+
+
+def _step(name: str, lists: tuple[Sequence[Any], ...], settings: tuple[Any, ...]) -> None:
+    """The op `name` of each backend, with the parameters that it computes with; they come first."""
+    for backend, places in _shared_out(lists[0]):
+        getattr(backend, name)(*(_at(places, each) for each in lists), *settings)
+    increment_version(lists[0])
+
+
+def _shared_out(values: Sequence[Tensor]) -> Iterable[tuple[Any, Sequence[int]]]:
+    """Each backend that computes with some of the values, and their places."""
+    shares: dict[Any, list[int]] = {}
+    for place, value in enumerate(values):
+        shares.setdefault(on(value), []).append(place)
+    return shares.items()
+
+
+def _at(places: Sequence[int], items: Sequence[Any]) -> list[Any]:
+    return [items[place] for place in places] if items else []

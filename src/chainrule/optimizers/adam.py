@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from chainrule import ops
-from chainrule.optimizers.optimizer import Optimizer, Parameters, at_least_zero, check_betas
+from chainrule.optimizers.optimizer import (
+    Optimizer,
+    Parameters,
+    at_least_zero,
+    check_betas,
+    kept,
+)
 
 
 class Adam(Optimizer):
@@ -46,10 +51,15 @@ class Adam(Optimizer):
     def state_names(self, value: Tensor, group: dict[str, Any]) -> tuple[str, ...]:
         return ("mean", "square")
 
-    def apply(
-        self, value: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    def apply_all(
+        self,
+        values: list[Tensor],
+        gradients: list[Tensor],
+        states: list[dict[str, Tensor]],
+        group: dict[str, Any],
     ) -> None:
-        adam(value, gradient, state, group, self.steps_of(value), group["weight_decay"], 1.0)
+        steps = [self.steps_of(value) for value in values]
+        adam(values, gradients, states, group, steps, group["weight_decay"], 1.0)
 
 
 class AdamW(Adam):
@@ -69,30 +79,46 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def apply(
-        self, value: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    def apply_all(
+        self,
+        values: list[Tensor],
+        gradients: list[Tensor],
+        states: list[dict[str, Tensor]],
+        group: dict[str, Any],
     ) -> None:
+        steps = [self.steps_of(value) for value in values]
         keep = 1 - group["lr"] * group["weight_decay"]
-        adam(value, gradient, state, group, self.steps_of(value), 0.0, keep)
+        adam(values, gradients, states, group, steps, 0.0, keep)
 
 
 def adam(
-    value: Tensor,
-    gradient: Tensor,
-    state: dict[str, Tensor],
+    values: list[Tensor],
+    gradients: list[Tensor],
+    states: list[dict[str, Tensor]],
     group: dict[str, Any],
-    steps: int,
+    steps: list[int],
     decay: float,
     keep: float,
 ) -> None:
-    """One step of Adam, of number `steps`; L2 penalty `decay`, and keep < 1 shrinks the parameter.
+    """Each parameter's step of Adam, by its number; L2 penalty `decay`, and keep < 1 shrinks them.
 
     Of the group it reads "lr", "betas" and "eps".
     """
-    if not state:
-        state["mean"], state["square"] = torch.zeros_like(value), torch.zeros_like(value)
-    settings = (group["lr"], group["betas"], group["eps"], decay, keep, steps)
-    ops.adam_step(value, gradient, state["mean"], state["square"], *settings)
+    means, squares = kept(states, "mean", values), kept(states, "square", values)
+    for number in sorted({*steps}):
+        at = [place for place, own in enumerate(steps) if own == number]
+        ops.adam_step(
+            [values[i] for i in at],
+            [gradients[i] for i in at],
+            [means[i] for i in at],
+            [squares[i] for i in at],
+            group["lr"],
+            group["betas"],
+            group["eps"],
+            decay,
+            keep,
+            number,
+        )
 
 
 class Lion(Optimizer):
@@ -129,10 +155,13 @@ class Lion(Optimizer):
     def state_names(self, value: Tensor, group: dict[str, Any]) -> tuple[str, ...]:
         return ("mean",)
 
-    def apply(
-        self, value: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    def apply_all(
+        self,
+        values: list[Tensor],
+        gradients: list[Tensor],
+        states: list[dict[str, Tensor]],
+        group: dict[str, Any],
     ) -> None:
-        if not state:
-            state["mean"] = torch.zeros_like(value)
-        settings = (group["lr"], group["betas"], 1 - group["lr"] * group["weight_decay"])
-        ops.lion_step(value, gradient, state["mean"], *settings)
+        means = kept(states, "mean", values)
+        keep = 1 - group["lr"] * group["weight_decay"]
+        ops.lion_step(values, gradients, means, group["lr"], group["betas"], keep)

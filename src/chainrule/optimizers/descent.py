@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from chainrule import ops
-from chainrule.optimizers.optimizer import Optimizer, Parameters, at_least_zero
+from chainrule.optimizers.optimizer import Optimizer, Parameters, at_least_zero, kept
 
 
 class SGD(Optimizer):
@@ -56,23 +55,17 @@ class SGD(Optimizer):
     def state_names(self, value: Tensor, group: dict[str, Any]) -> tuple[str, ...]:
         return ("velocity",) if group["momentum"] else ()
 
-    def apply(
-        self, value: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    def apply_all(
+        self,
+        values: list[Tensor],
+        gradients: list[Tensor],
+        states: list[dict[str, Tensor]],
+        group: dict[str, Any],
     ) -> None:
-        momentum, first = group["momentum"], "velocity" not in state
-        if momentum and first:
-            state["velocity"] = torch.empty_like(value)
-        ops.sgd_step(
-            value,
-            gradient,
-            state["velocity"] if momentum else None,
-            first,
-            group["lr"],
-            momentum,
-            group["dampening"],
-            group["weight_decay"],
-            group["nesterov"],
-        )
+        first = ["velocity" not in state for state in states]
+        velocities = kept(states, "velocity", values) if group["momentum"] else []
+        names = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
+        ops.sgd_step(values, gradients, velocities, first, *(group[name] for name in names))
 
 
 class RMSprop(Optimizer):
@@ -122,21 +115,18 @@ class RMSprop(Optimizer):
             raise ValueError(f"alpha must lie in [0, 1], got {group['alpha']}")
 
     def state_names(self, value: Tensor, group: dict[str, Any]) -> tuple[str, ...]:
-        kept = (("mean", group["centered"]), ("velocity", group["momentum"]))
-        return ("square", *(name for name, wanted in kept if wanted))
+        more = (("mean", group["centered"]), ("velocity", group["momentum"]))
+        return ("square", *(name for name, wanted in more if wanted))
 
-    def apply(
-        self, value: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    def apply_all(
+        self,
+        values: list[Tensor],
+        gradients: list[Tensor],
+        states: list[dict[str, Tensor]],
+        group: dict[str, Any],
     ) -> None:
-        for name in self.state_names(value, group):
-            if name not in state:
-                state[name] = torch.zeros_like(value)
+        squares = kept(states, "square", values)
+        means = kept(states, "mean", values) if group["centered"] else []
+        velocities = kept(states, "velocity", values) if group["momentum"] else []
         settings = (group[name] for name in ("lr", "alpha", "eps", "weight_decay", "momentum"))
-        ops.rmsprop_step(
-            value,
-            gradient,
-            state["square"],
-            state["mean"] if group["centered"] else None,
-            state["velocity"] if group["momentum"] else None,
-            *settings,
-        )
+        ops.rmsprop_step(values, gradients, squares, means, velocities, *settings)

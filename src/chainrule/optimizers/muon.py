@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from chainrule import ops
 from chainrule.optimizers.adam import adam
-from chainrule.optimizers.optimizer import Optimizer, Parameters, at_least_zero, check_betas
+from chainrule.optimizers.optimizer import (
+    Optimizer,
+    Parameters,
+    at_least_zero,
+    check_betas,
+    kept,
+)
 
 RATIOS = {
     "original": lambda rows, columns: math.sqrt(max(1, rows / columns)),
@@ -98,22 +103,50 @@ class Muon(Optimizer):
     def state_names(self, value: Tensor, group: dict[str, Any]) -> tuple[str, ...]:
         return ("velocity",) if _is_orthogonal(value, group) else ("mean", "square")
 
-    def apply(
-        self, value: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    def apply_all(
+        self,
+        values: list[Tensor],
+        gradients: list[Tensor],
+        states: list[dict[str, Tensor]],
+        group: dict[str, Any],
     ) -> None:
+        matrices = [i for i, value in enumerate(values) if _is_orthogonal(value, group)]
+        others = [i for i in range(len(values)) if i not in matrices]
         keep = 1 - group["lr"] * group["weight_decay"]
-        if not _is_orthogonal(value, group):
-            options = {**group, "eps": group["adam_eps"]}
-            adam(value, gradient, state, options, self.steps_of(value), 0.0, keep)
-            return
-        if not state:
-            state["velocity"] = torch.zeros_like(value)
-        ratio = RATIOS[group["adjust_lr_fn"] or "original"](*value.shape)
+        if others:
+            adam(
+                [values[i] for i in others],
+                [gradients[i] for i in others],
+                [states[i] for i in others],
+                {**group, "eps": group["adam_eps"]},
+                [self.steps_of(values[i]) for i in others],
+                0.0,
+                keep,
+            )
+        if matrices:
+            self._orthogonal(
+                [values[i] for i in matrices],
+                [gradients[i] for i in matrices],
+                [states[i] for i in matrices],
+                group,
+                keep,
+            )
+
+    def _orthogonal(
+        self,
+        values: list[Tensor],
+        gradients: list[Tensor],
+        states: list[dict[str, Tensor]],
+        group: dict[str, Any],
+        keep: float,
+    ) -> None:
+        ratio = RATIOS[group["adjust_lr_fn"] or "original"]
         ops.muon_step(
-            value,
-            gradient,
-            state["velocity"],
-            group["lr"] * ratio,
+            values,
+            gradients,
+            kept(states, "velocity", values),
+            [ratio(*value.shape) for value in values],
+            group["lr"],
             group["momentum"],
             group["nesterov"],
             keep,

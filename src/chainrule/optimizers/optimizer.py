@@ -22,7 +22,7 @@ gives; or groups of either, `{"params": [...], "lr": 0.01}`, with options of the
 
 
 class Optimizer(torch.optim.Optimizer):
-    """The base of the optimizers: a subclass has `apply`, `check` and `state_names`.
+    """The base of the optimizers: a subclass has `apply` or `apply_all`, `check` and `state_names`.
 
     Args:
         params: parameters, pairs, or groups: see `Parameters`.
@@ -85,6 +85,20 @@ class Optimizer(torch.optim.Optimizer):
         """Raise ValueError for options out of range."""
         at_least_zero(group, "lr", "weight_decay")
 
+    def apply_all(
+        self,
+        values: list[Tensor],
+        gradients: list[Tensor],
+        states: list[dict[str, Tensor]],
+        group: dict[str, Any],
+    ) -> None:
+        """Change a group's parameters in place, those that have a gradient: `apply` for each.
+
+        A subclass writes one of the two: this one where an op takes them all.
+        """
+        for value, gradient, state in zip(values, gradients, states, strict=True):
+            self.apply(value, gradient, state, group)
+
     def apply(
         self, value: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
     ) -> None:
@@ -128,10 +142,12 @@ class Optimizer(torch.optim.Optimizer):
         self.steps += 1
         with torch.no_grad():
             for group in self.param_groups:
-                for value in group["params"]:
-                    if value.grad is not None:
-                        self._own_steps[value] += 1
-                        self.apply(value, value.grad, self.state[value], group)
+                ready = [value for value in group["params"] if value.grad is not None]
+                for value in ready:
+                    self._own_steps[value] += 1
+                if ready:
+                    gradients = [value.grad for value in ready if value.grad is not None]
+                    self.apply_all(ready, gradients, [self.state[value] for value in ready], group)
         return loss
 
     def steps_of(self, value: Tensor) -> int:
@@ -140,11 +156,12 @@ class Optimizer(torch.optim.Optimizer):
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Set every gradient to zero, in place; or to None, which frees its memory."""
-        for value in self.parameters:
-            if set_to_none:
+        values = self.parameters
+        if set_to_none:
+            for value in values:
                 value.grad = None
-            elif value.grad is not None:
-                ops.zero(value.grad)
+            return
+        ops.zero([value.grad for value in values if value.grad is not None])
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that the next steps depend on but the options, as tensors: "steps", "0.velocity", ...
@@ -210,6 +227,14 @@ class Optimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
+
+
+def kept(states: list[dict[str, Tensor]], name: str, values: list[Tensor]) -> list[Tensor]:
+    """What each state holds under `name`; of zeros, like its parameter, at first."""
+    for state, value in zip(states, values, strict=True):
+        if name not in state:
+            state[name] = torch.zeros_like(value)
+    return [state[name] for state in states]
 
 
 def at_least_zero(group: Mapping[str, Any], *names: str) -> None:

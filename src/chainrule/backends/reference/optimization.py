@@ -1,4 +1,4 @@
-"""Gradients and optimizers, in place."""
+"""Gradients and optimizers, in place; lists hold something for each parameter."""
 
 from torch import Tensor
 
@@ -8,16 +8,17 @@ def accumulate(total: Tensor, gradient: Tensor) -> None:
     total.add_(gradient)
 
 
-def zero(values: Tensor) -> None:
+def zero(values: list[Tensor]) -> None:
     """values = 0."""
-    values.zero_()
+    for value in values:
+        value.zero_()
 
 
 def sgd_step(
-    value: Tensor,
-    gradient: Tensor,
-    velocity: Tensor | None,
-    first: bool,
+    values: list[Tensor],
+    gradients: list[Tensor],
+    velocities: list[Tensor],
+    first: list[bool],
     lr: float,
     momentum: float,
     dampening: float,
@@ -25,22 +26,24 @@ def sgd_step(
     nesterov: bool,
 ) -> None:
     """p = p - lr v, where g = gradient + weight_decay p and v = momentum v + (1 - dampening) g."""
-    if weight_decay:
-        gradient = gradient.add(value, alpha=weight_decay)
-    if velocity is not None:
-        if first:
-            velocity.copy_(gradient)
-        else:
-            velocity.mul_(momentum).add_(gradient, alpha=1 - dampening)
-        gradient = gradient.add(velocity, alpha=momentum) if nesterov else velocity
-    value.add_(gradient, alpha=-lr)
+    for i, (value, gradient) in enumerate(zip(values, gradients, strict=True)):
+        if weight_decay:
+            gradient = gradient.add(value, alpha=weight_decay)
+        if velocities:
+            velocity = velocities[i]
+            if first[i]:
+                velocity.copy_(gradient)
+            else:
+                velocity.mul_(momentum).add_(gradient, alpha=1 - dampening)
+            gradient = gradient.add(velocity, alpha=momentum) if nesterov else velocity
+        value.add_(gradient, alpha=-lr)
 
 
 def adam_step(
-    value: Tensor,
-    gradient: Tensor,
-    mean: Tensor,
-    square: Tensor,
+    values: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
     lr: float,
     betas: tuple[float, float],
     eps: float,
@@ -49,22 +52,23 @@ def adam_step(
     steps: int,
 ) -> None:
     """p = keep p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps), m and v running averages."""
-    if weight_decay:
-        gradient = gradient.add(value, alpha=weight_decay)
-    mean.lerp_(gradient, 1 - betas[0])
-    square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
-    divisor = (square.sqrt() / (1 - betas[1] ** steps) ** 0.5).add_(eps)
-    if keep != 1:
-        value.mul_(keep)
-    value.addcdiv_(mean, divisor, value=-lr / (1 - betas[0] ** steps))
+    for value, gradient, mean, square in zip(values, gradients, means, squares, strict=True):
+        if weight_decay:
+            gradient = gradient.add(value, alpha=weight_decay)
+        mean.lerp_(gradient, 1 - betas[0])
+        square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+        divisor = (square.sqrt() / (1 - betas[1] ** steps) ** 0.5).add_(eps)
+        if keep != 1:
+            value.mul_(keep)
+        value.addcdiv_(mean, divisor, value=-lr / (1 - betas[0] ** steps))
 
 
 def rmsprop_step(
-    value: Tensor,
-    gradient: Tensor,
-    square: Tensor,
-    mean: Tensor | None,
-    velocity: Tensor | None,
+    values: list[Tensor],
+    gradients: list[Tensor],
+    squares: list[Tensor],
+    means: list[Tensor],
+    velocities: list[Tensor],
     lr: float,
     alpha: float,
     eps: float,
@@ -72,39 +76,42 @@ def rmsprop_step(
     momentum: float,
 ) -> None:
     """p = p - lr g / (sqrt(s - m^2) + eps), s and m running averages of g^2 and g."""
-    if weight_decay:
-        gradient = gradient.add(value, alpha=weight_decay)
-    square.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
-    spread = square
-    if mean is not None:
-        mean.lerp_(gradient, 1 - alpha)
-        spread = square.addcmul(mean, mean, value=-1)
-    divisor = spread.sqrt().add_(eps)
-    if velocity is None:
-        value.addcdiv_(gradient, divisor, value=-lr)
-    else:
-        velocity.mul_(momentum).addcdiv_(gradient, divisor)
-        value.add_(velocity, alpha=-lr)
+    for i, (value, gradient, square) in enumerate(zip(values, gradients, squares, strict=True)):
+        if weight_decay:
+            gradient = gradient.add(value, alpha=weight_decay)
+        square.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+        spread = square
+        if means:
+            means[i].lerp_(gradient, 1 - alpha)
+            spread = square.addcmul(means[i], means[i], value=-1)
+        divisor = spread.sqrt().add_(eps)
+        if velocities:
+            velocities[i].mul_(momentum).addcdiv_(gradient, divisor)
+            value.add_(velocities[i], alpha=-lr)
+        else:
+            value.addcdiv_(gradient, divisor, value=-lr)
 
 
 def lion_step(
-    value: Tensor,
-    gradient: Tensor,
-    mean: Tensor,
+    values: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
     lr: float,
     betas: tuple[float, float],
     keep: float,
 ) -> None:
     """p = keep p - lr sign(b1 m + (1 - b1) g), then m = b2 m + (1 - b2) g."""
-    direction = mean.lerp(gradient, 1 - betas[0]).sign_()
-    value.mul_(keep).add_(direction, alpha=-lr)
-    mean.lerp_(gradient, 1 - betas[1])
+    for value, gradient, mean in zip(values, gradients, means, strict=True):
+        direction = mean.lerp(gradient, 1 - betas[0]).sign_()
+        value.mul_(keep).add_(direction, alpha=-lr)
+        mean.lerp_(gradient, 1 - betas[1])
 
 
 def muon_step(
-    value: Tensor,
-    gradient: Tensor,
-    velocity: Tensor,
+    values: list[Tensor],
+    gradients: list[Tensor],
+    velocities: list[Tensor],
+    ratios: list[float],
     lr: float,
     momentum: float,
     nesterov: bool,
@@ -113,11 +120,12 @@ def muon_step(
     eps: float,
     rounds: int,
 ) -> None:
-    """p = keep p - lr orthogonal(u), u the momentum, or Nesterov's."""
-    velocity.lerp_(gradient, 1 - momentum)
-    update = gradient.lerp(velocity, momentum) if nesterov else velocity
-    step = _orthogonal(update, coefficients, eps, rounds)
-    value.mul_(keep).add_(step, alpha=-lr)
+    """p = keep p - lr ratio orthogonal(u), u the momentum, or Nesterov's."""
+    for value, gradient, velocity, ratio in zip(values, gradients, velocities, ratios, strict=True):
+        velocity.lerp_(gradient, 1 - momentum)
+        update = gradient.lerp(velocity, momentum) if nesterov else velocity
+        step = _orthogonal(update, coefficients, eps, rounds)
+        value.mul_(keep).add_(step, alpha=-lr * ratio)
 
 
 def _orthogonal(
