@@ -66,6 +66,22 @@ class Window(NamedTuple):
         return height - top - bottom + output_padding[0], width - left - right + output_padding[1]
 
 
+class Depth(NamedTuple):
+    """A window that slides along the depth: as `Window` does over images."""
+
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    """Slices of zeros that are added before the first."""
+    after: int
+
+    def count(self, depth: int) -> int:
+        """How many windows there are in so many slices; below 1 where none fits."""
+        span = self.dilation * (self.kernel - 1) + 1
+        return (depth + self.before + self.after - span) // self.stride + 1
+
+
 def image_size(x: Tensor) -> Pair:
     """Height and width of x (N, C, H, W)."""
     return x.shape[2], x.shape[3]

@@ -14,6 +14,8 @@ from chainrule.layers.activation import (
     Tanh,
 )
 from chainrule.layers.convolution import Conv2d, ConvTranspose2d, TransposeConv2d, Upsampling
+from chainrule.layers.convolution_nd import Conv1d, Conv3d, ConvTranspose1d
+from chainrule.layers.gate import Multiply
 from chainrule.layers.linear import (
     Embedding,
     Linear,
@@ -52,7 +54,10 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm2d",
     "BilinearUpsampling",
+    "Conv1d",
     "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
     "ConvTranspose2d",
     "Dropout",
     "Embedding",
@@ -65,6 +70,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
+    "Multiply",
     "NearestUpsampling",
     "PixelShuffle",
     "PixelUnshuffle",

@@ -51,6 +51,8 @@ from chainrule.ops.convolution import (
     conv_transpose2d_input_grad,
     conv_transpose2d_weight_grad,
 )
+from chainrule.ops.depth import depth_windows, depth_windows_grad
+from chainrule.ops.gate import multiply, multiply_grads
 from chainrule.ops.linear import (
     embedding,
     embedding_grad,
@@ -114,6 +116,7 @@ from chainrule.ops.resampling import (
     upsample_nearest2d_grad,
 )
 from chainrule.ops.shape import (
+    permute,
     pixel_shuffle,
     pixel_unshuffle,
     reshape,
@@ -154,6 +157,8 @@ __all__ = [
     "conv_transpose2d_weight_grad",
     "cross_entropy",
     "cross_entropy_grad",
+    "depth_windows",
+    "depth_windows_grad",
     "dropout",
     "elu",
     "elu_grad",
@@ -171,12 +176,15 @@ __all__ = [
     "lion_step",
     "max_pool2d",
     "max_pool2d_grad",
+    "multiply",
+    "multiply_grads",
     "muon_step",
     "normalize",
     "normalize_fixed_grad",
     "normalize_grad",
     "pad2d",
     "pad2d_grad",
+    "permute",
     "pixel_shuffle",
     "pixel_unshuffle",
     "relu",

@@ -21,6 +21,19 @@ def reshape(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
     return on(x).reshape(x, sizes)
 
 
+def permute(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The dimensions of x in another order, in memory too: y.shape[i] = x.shape[dims[i]].
+
+    Its gradient is the same, with the inverse order.
+
+    Raises:
+        ValueError: dims is no order of the dimensions of x.
+    """
+    if sorted(dims) != [*range(x.dim())]:
+        raise ValueError(f"permute: {dims} is no order of the dimensions of {shape(x)}")
+    return on(x).permute(x, dims)
+
+
 def pixel_shuffle(x: Tensor, factor: int) -> Tensor:
     """(N, C * r * r, H, W) to (N, C, H * r, W * r), r the factor.
 

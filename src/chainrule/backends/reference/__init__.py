@@ -33,6 +33,8 @@ from chainrule.backends.reference.convolution import (
     block_input_grad,
     block_parameter_grads,
 )
+from chainrule.backends.reference.depth import depth_windows, depth_windows_grad
+from chainrule.backends.reference.gate import multiply, multiply_grads
 from chainrule.backends.reference.linear import (
     embedding,
     embedding_grad,
@@ -96,6 +98,7 @@ from chainrule.backends.reference.resampling import (
     upsample_nearest2d_grad,
 )
 from chainrule.backends.reference.shape import (
+    permute,
     pixel_shuffle,
     pixel_unshuffle,
     reshape,
@@ -127,6 +130,8 @@ __all__ = [
     "concatenate",
     "cross_entropy",
     "cross_entropy_grad",
+    "depth_windows",
+    "depth_windows_grad",
     "dropout",
     "elu",
     "elu_grad",
@@ -142,12 +147,15 @@ __all__ = [
     "lion_step",
     "max_pool2d",
     "max_pool2d_grad",
+    "multiply",
+    "multiply_grads",
     "muon_step",
     "normalize",
     "normalize_fixed_grad",
     "normalize_grad",
     "pad2d",
     "pad2d_grad",
+    "permute",
     "pixel_shuffle",
     "pixel_unshuffle",
     "reshape",

@@ -8,6 +8,11 @@ def reshape(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
     return x.reshape(sizes)
 
 
+def permute(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """y.shape[i] = x.shape[dims[i]], without gaps."""
+    return x.permute(dims).contiguous()
+
+
 def pixel_shuffle(x: Tensor, factor: int) -> Tensor:
     """y[n, c, i*r + a, j*r + b] = x[n, c*r*r + a*r + b, i, j]."""
     n, channels, height, width = x.shape
