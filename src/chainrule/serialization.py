@@ -71,13 +71,20 @@ def save_tensors(
         FileExistsError, NotADirectoryError: as `replacing`.
         OSError: the disk refused; an older file at `path` is still there.
     """
+    data = tensor_bytes(tensors, metadata)
+    with replacing(path, overwrite) as temporary:
+        temporary.write_bytes(data)
+
+
+def tensor_bytes(
+    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """What `save_tensors` writes."""
     copies = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    data = safetensors.torch.save(copies, dict(metadata or {}))
-    with replacing(path, overwrite) as temporary:
-        temporary.write_bytes(data)
+    return safetensors.torch.save(copies, dict(metadata or {}))
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -6,6 +6,7 @@ have are written out as classes in front of it, those that the network needs.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,7 +109,8 @@ def save_torch(
     """
     weights, code = Path(path), Path(path).with_suffix(".py")
     lines, state = to_torch(model)
-    head = _HEAD.format(title=title.replace("\\", "").replace('"""', ""), weights=weights.name)
+    said = textwrap.fill(title.replace("\\", "").replace('"""', ""), 96)
+    head = _HEAD.format(title=said, weights=weights.name)
     with replacing(weights, overwrite) as binary, replacing(code, overwrite) as text:
         torch.save({name: value.detach().cpu().clone() for name, value in state.items()}, binary)
         text.write_text(f"{head}\n\n{lines}", encoding="utf-8")

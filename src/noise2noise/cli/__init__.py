@@ -11,6 +11,7 @@ from noise2noise.cli import (
     demo,
     denoise,
     evaluate,
+    export,
     inspect,
     make_pairs,
     models,
@@ -30,7 +31,18 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (denoise, inspect, train, evaluate, make_pairs, models, demo, benchmark, reproduce):
+for command in (
+    denoise,
+    inspect,
+    train,
+    evaluate,
+    make_pairs,
+    models,
+    export,
+    demo,
+    benchmark,
+    reproduce,
+):
     command.register(app)
 
 
