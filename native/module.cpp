@@ -63,23 +63,49 @@ long number(const nb::tuple& values, std::size_t index) { return nb::cast<long>(
 
 float* address(long value) { return reinterpret_cast<float*>(value); }
 
+// The names of what is asked of a tensor, made once: Python finds a method sooner by a name that it has met.
+struct Names {
+    PyObject *is_neg = intern("is_neg"), *resolve_neg = intern("resolve_neg"), *shape = intern("shape"),
+             *stride = intern("stride"), *data_ptr = intern("data_ptr");
+
+    static PyObject* intern(const char* name) { return PyUnicode_InternFromString(name); }
+};
+
+const Names& names() {
+    static const Names& all = *new Names;
+    return all;
+}
+
+nb::object result(PyObject* value) {
+    if (!value) throw nb::python_error();
+    return nb::steal(value);
+}
+
+nb::object call(const nb::object& tensor, PyObject* method) {
+    return result(PyObject_CallMethodNoArgs(tensor.ptr(), method));
+}
+
 // A tensor (N, C, H, W) of float32 as the kernels see it. It keeps the tensor alive.
 struct Operand : Image {
     explicit Operand(nb::object tensor) : owner(std::move(tensor)) {
         // Such a tensor's memory holds -x: it is the imaginary part of a conjugate, say.
-        if (nb::cast<bool>(owner.attr("is_neg")())) owner = owner.attr("resolve_neg")();
-        const auto sizes = nb::cast<nb::tuple>(owner.attr("shape"));
-        const auto strides = nb::cast<nb::tuple>(owner.attr("stride")());
-        data = address(nb::cast<long>(owner.attr("data_ptr")()));
+        if (call(owner, names().is_neg).is(Py_True)) owner = call(owner, names().resolve_neg);
+        const nb::tuple sizes = nb::borrow<nb::tuple>(result(PyObject_GetAttr(owner.ptr(), names().shape)));
+        const nb::tuple strides = nb::borrow<nb::tuple>(call(owner, names().stride));
+        data = address_of(owner);
         n = number(sizes, 0), c = number(sizes, 1), h = number(sizes, 2), w = number(sizes, 3);
         sn = number(strides, 0), sc = number(strides, 1), sh = number(strides, 2), sw = number(strides, 3);
     }
 
     // `count` floats that fill their memory, as rows of one channel.
     Operand(nb::object tensor, long rows, long count) : owner(std::move(tensor)) {
-        data = address(nb::cast<long>(owner.attr("data_ptr")()));
+        data = address_of(owner);
         n = rows, c = h = 1, w = count / rows;
         sn = w, sc = 1, sh = w, sw = 1;
+    }
+
+    static float* address_of(const nb::object& tensor) {
+        return address(nb::cast<long>(call(tensor, names().data_ptr)));
     }
 
     nb::object owner;

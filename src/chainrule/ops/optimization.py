@@ -7,6 +7,7 @@ wait for their gradient watch for that.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Any
 
 from torch import Tensor
@@ -31,18 +32,16 @@ def accumulate(total: Tensor, gradient: Tensor) -> None:
     increment_version(total)
 
 
-def zero(values: Sequence[Tensor]) -> None:
+def zero(values: list[Tensor]) -> None:
     """values = 0, all of them."""
-    for backend, places in _shared_out(values):
-        backend.zero(_at(places, values))
-    increment_version(values)
+    _step("zero", (values,), ())
 
 
 def sgd_step(
-    values: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    velocities: Sequence[Tensor],
-    first: Sequence[bool],
+    values: list[Tensor],
+    gradients: list[Tensor],
+    velocities: list[Tensor],
+    first: list[bool],
     lr: float,
     momentum: float,
     dampening: float,
@@ -60,10 +59,10 @@ def sgd_step(
 
 
 def adam_step(
-    values: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    means: Sequence[Tensor],
-    squares: Sequence[Tensor],
+    values: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
     lr: float,
     betas: tuple[float, float],
     eps: float,
@@ -82,11 +81,11 @@ def adam_step(
 
 
 def rmsprop_step(
-    values: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    squares: Sequence[Tensor],
-    means: Sequence[Tensor],
-    velocities: Sequence[Tensor],
+    values: list[Tensor],
+    gradients: list[Tensor],
+    squares: list[Tensor],
+    means: list[Tensor],
+    velocities: list[Tensor],
     lr: float,
     alpha: float,
     eps: float,
@@ -104,9 +103,9 @@ def rmsprop_step(
 
 
 def lion_step(
-    values: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    means: Sequence[Tensor],
+    values: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
     lr: float,
     betas: tuple[float, float],
     keep: float,
@@ -121,10 +120,10 @@ def lion_step(
 
 
 def muon_step(
-    values: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    velocities: Sequence[Tensor],
-    ratios: Sequence[float],
+    values: list[Tensor],
+    gradients: list[Tensor],
+    velocities: list[Tensor],
+    ratios: list[float],
     lr: float,
     momentum: float,
     nesterov: bool,
@@ -146,20 +145,20 @@ def muon_step(
     _step("muon_step", (values, gradients, velocities, ratios), settings)
 
 
-def _step(name: str, lists: tuple[Sequence[Any], ...], settings: tuple[Any, ...]) -> None:
+def _step(name: str, lists: tuple[list[Any], ...], settings: tuple[Any, ...]) -> None:
     """The op `name` of each backend, with the parameters that it computes with; they come first."""
-    for backend, places in _shared_out(lists[0]):
-        getattr(backend, name)(*(_at(places, each) for each in lists), *settings)
+    for backend, chosen in _shared_out(lists):
+        getattr(backend, name)(*chosen, *settings)
     increment_version(lists[0])
 
 
-def _shared_out(values: Sequence[Tensor]) -> Iterable[tuple[Any, Sequence[int]]]:
-    """Each backend that computes with some of the values, and their places."""
-    shares: dict[Any, list[int]] = {}
-    for place, value in enumerate(values):
-        shares.setdefault(on(value), []).append(place)
-    return shares.items()
-
-
-def _at(places: Sequence[int], items: Sequence[Any]) -> list[Any]:
-    return [items[place] for place in places] if items else []
+def _shared_out(lists: tuple[list[Any], ...]) -> Iterable[tuple[Any, Sequence[list[Any]]]]:
+    """Each backend that computes with some of the tensors of the first list, and its part of all
+    lists, which may be empty instead."""
+    backends = [*map(on, lists[0])]
+    if len({*backends}) == 1:
+        return [(backends[0], lists)]
+    return [
+        (backend, [[*compress(items, [each is backend for each in backends])] for items in lists])
+        for backend in dict.fromkeys(backends)
+    ]
