@@ -13,6 +13,12 @@ class UserError(ValueError):
     """
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether it says that; PyTorch has no error of its own for the memory of the CPU."""
+    told = ("DefaultCPUAllocator", "out of memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in told)
+
+
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
     """Put the file's name, if it has one, before what is wrong with its pixels."""

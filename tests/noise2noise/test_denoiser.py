@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from chainrule import TapeError, summary
 from chainrule.serialization import load_tensors, save_tensors
-from noise2noise import denoiser, networks
+from noise2noise import networks
 from noise2noise.denoiser import Denoiser, ModelInfo
 from noise2noise.errors import UserError
 from noise2noise.files import (
@@ -31,6 +31,7 @@ from noise2noise.files import (
     to_unit,
     write_image,
 )
+from noise2noise.inference import TILE, Settings
 from noise2noise.metrics import psnr
 from noise2noise.noise.corruptions import parse
 from noise2noise.shipped import WEIGHTS, default_model, shipped_models
@@ -196,7 +197,7 @@ def stack_of(pixels: np.ndarray, axes: str, **header: Any) -> Stack:
 
 
 def together(model: Denoiser, stack: Stack, tile: int | None = None) -> np.ndarray:
-    bands = np.concatenate(list(model.bands(stack, tile=tile)))
+    bands = np.concatenate(list(model.run(stack, Settings(tile=tile)).bands()))
     return bands.reshape(stack.header.shape)
 
 
@@ -250,11 +251,11 @@ def test_tiles_change_nothing(architecture, sizes):
 def smallest_tile(model: Denoiser) -> int:
     """The least size that is not refused."""
     with pytest.raises(UserError, match=r"a tile must be at least (\d+) pixels") as refusal:
-        model.check(tile=1)
+        model.check(Settings(tile=1))
     least = int(str(refusal.value).split("at least ")[1].split()[0])
-    model.check(tile=least)
+    model.check(Settings(tile=least))
     with pytest.raises(UserError, match=f"got {least - 1}"):
-        model.check(tile=least - 1)
+        model.check(Settings(tile=least - 1))
     return least
 
 
@@ -277,7 +278,7 @@ def test_a_large_image_is_worked_on_in_tiles_without_asking():
     model.denoise(noise(40, 2000, 3))
     assert set(sizes[::2]) == {40}
     (width,) = set(sizes[1::2])
-    assert 2000 // 4 < width <= denoiser.TILE
+    assert 2000 // 4 < width <= TILE
 
 
 @pytest.mark.parametrize("channels", [1, 3])

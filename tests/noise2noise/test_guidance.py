@@ -93,7 +93,7 @@ def test_each_channel_of_a_stack_has_noise_of_its_own(told):
     quiet, loud = (noisy(64, 64, sigma=sigma) for sigma in (0.001, 0.1))
     header = Header("TCYXS", (2, 2, 64, 64, 1), np.dtype(np.float32))
     pixels = np.stack([quiet, loud, quiet, loud])[..., None]
-    bands = list(told.bands(ArrayStack(header, pixels)))
+    bands = list(told.run(ArrayStack(header, pixels)).bands())
     for band, plane in zip(bands, pixels, strict=True):
         its = estimate_together([plane.transpose(2, 0, 1)] * 2)  # of both planes of the channel
         alone = told.denoise(plane[..., 0], noise=its)

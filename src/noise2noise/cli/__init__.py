@@ -18,8 +18,8 @@ from noise2noise.cli import (
     reproduce,
     train,
 )
-from noise2noise.cli.common import out_of_memory, print_error
-from noise2noise.errors import UserError
+from noise2noise.cli.common import print_error
+from noise2noise.errors import UserError, out_of_memory
 from noise2noise.fit import DivergedError
 
 app = typer.Typer(

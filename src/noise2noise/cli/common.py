@@ -40,11 +40,6 @@ def print_error(error: object) -> None:
     messages.print(Text(f"error: {error}", style="red"))
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether it says that; PyTorch has no error of its own for the memory of the CPU."""
-    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
-
-
 def print_json(value: object) -> None:
     """Write `value` as JSON to standard output, alone."""
     json.dump(value, sys.stdout, indent=2)

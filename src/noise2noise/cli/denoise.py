@@ -13,14 +13,14 @@ from noise2noise.cli.common import (
     JSON_OPTION,
     OVERWRITE_OPTION,
     examples,
-    out_of_memory,
     print_error,
     print_json,
     track,
 )
 from noise2noise.denoiser import Denoiser
-from noise2noise.errors import UserError
+from noise2noise.errors import UserError, out_of_memory
 from noise2noise.files import list_images, open_stack, refuse_existing, suffixes
+from noise2noise.inference import Settings
 from noise2noise.noise import NoiseProfile
 from noise2noise.shipped import default_model
 
@@ -113,18 +113,13 @@ def denoise(
     load = functools.cache(Denoiser.load)
     # What is wrong with the options is said once, not of each image.
     profile = None if noise is None else NoiseProfile.parse(noise)
-    load(model or "photo").check(strength, tile, profile)
+    settings = Settings(strength, tile, noise=profile)
+    load(model or "photo").check(settings)
     if output is not None and output != jobs[0][1]:
         _make_folder(output)
     over_images, over_tiles = (track, None) if len(jobs) > 1 else (_untracked, track)
     said = {"axes": axes, "channel_axis": channel_axis, "white": white}
-    options = {
-        "overwrite": overwrite,
-        "strength": strength,
-        "tile": tile,
-        "track": over_tiles,
-        "noise": profile,
-    }
+    options = {"settings": settings, "overwrite": overwrite, "track": over_tiles}
     done = []
     for source, destination in over_images(jobs, "Denoising", len(jobs)):
         with _reported(source):
@@ -173,10 +168,12 @@ def _denoise(
     refuse_existing(destination, options["overwrite"])
     with open_stack(source, **said) as stack:
         header, name = stack.header, model or default_model(stack)
-        seen = load(name).denoise_stack(stack, destination, **options)
+        outcome = load(name).denoise_stack(stack, destination, **options)
     notes = list(header.notes)
-    if seen.bad:
-        notes.append(f"{seen.bad} NaN or infinite values stay as they are")
+    if outcome.seen.bad:
+        notes.append(f"{outcome.seen.bad} NaN or infinite values stay as they are")
+    if outcome.impulses:
+        notes.append(f"{outcome.impulses} impulses removed")
     return {
         "input": str(source),
         "output": str(destination),

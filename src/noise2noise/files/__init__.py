@@ -33,9 +33,11 @@ from noise2noise.files.guard import UnusableError
 from noise2noise.files.image import Image, from_unit, read_image, to_unit, write_image
 from noise2noise.files.scale import Scale
 from noise2noise.files.stack import (
+    STREAMED,
     ArrayStack,
     Colour,
     Header,
+    Held,
     Metadata,
     Stack,
     array_stack,
@@ -47,11 +49,13 @@ from noise2noise.files.stack import (
 from noise2noise.files.survey import Survey, scale_of, survey
 
 __all__ = [
+    "STREAMED",
     "ArrayStack",
     "Axes",
     "Colour",
     "Format",
     "Header",
+    "Held",
     "Image",
     "Metadata",
     "Scale",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noise2noise.files.stack import Header, Stack
+from noise2noise.files.stack import Header, Held, Stack
 
 
 class Format(ABC):
@@ -42,6 +42,11 @@ class Format(ABC):
         """
         del header
         return "is a format that can only be read; end the name in .tif"
+
+    def held(self, header: Header) -> Held:
+        """What writing takes; by default what encoding all planes at once does."""
+        pixels = header.planes * header.plane_bytes
+        return Held(pixels, 4 * pixels)
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         """Write a file that doesn't exist yet, or is empty.

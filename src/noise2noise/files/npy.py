@@ -14,7 +14,7 @@ import numpy.lib.format
 from noise2noise.files.axes import Axes, named, with_samples
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_size, reading
-from noise2noise.files.stack import Header, Metadata, Stack, colour_of
+from noise2noise.files.stack import STREAMED, Header, Held, Metadata, Stack, colour_of
 
 _MAGIC = b"\x93NUMPY"
 _BLOCK = 2**20
@@ -42,6 +42,13 @@ class _Npy(Format):
     def refusal(self, header: Header) -> str:
         del header
         return ""
+
+    def held(self, header: Header) -> Held:
+        layout = header.metadata.layout
+        if not isinstance(layout, NpyLayout) or layout.axes.in_order:
+            return STREAMED
+        pixels = header.planes * header.plane_bytes  # in a map of the file
+        return Held(pixels, pixels)
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         axes, dtype = Axes(header.axes, header.shape), header.dtype
@@ -113,8 +120,14 @@ class _NpyStack(Stack):
         check_size(header.width, header.height)
         return header
 
+    @property
+    def held(self) -> Held:
+        return STREAMED
+
     def _read(self, plane: int, rows: slice, columns: slice) -> np.ndarray:
-        window = self._array[self._axes.window(plane, rows, columns)]
+        # Mapped anew each time: pages that were looked at would stay in memory with the map.
+        array = np.lib.format.open_memmap(self.name, mode="r")
+        window = array[self._axes.window(plane, rows, columns)]
         return self._axes.from_stored(window).astype(self.header.dtype)
 
 

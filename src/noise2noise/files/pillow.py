@@ -43,9 +43,15 @@ class PillowStack(Stack):
         if plane != self._plane:
             if self.header.planes > 1:
                 self._file.seek(plane)
-            pixels = np.array(self._file.convert(self._mode))
+            same = self._file.mode == self._mode
+            pixels = np.array(self._file if same else self._file.convert(self._mode))
             self._plane, self._pixels = plane, pixels.reshape(*pixels.shape[:2], -1)
+            if self.header.planes == 1:
+                self._file.close()  # its pixels go: there are ours now
         return self._pixels[rows, columns]
+
+    def forget(self) -> None:
+        self._plane, self._pixels = -1, np.empty(0)
 
     def close(self) -> None:
         self._file.close()

@@ -22,7 +22,7 @@ import PIL.Image
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size
 from noise2noise.files.pillow import INCH, encoded, open_with_pillow, picture, refusal, resolution
-from noise2noise.files.stack import ArrayStack, Header, Metadata, Stack, whole_planes
+from noise2noise.files.stack import ArrayStack, Header, Held, Metadata, Stack, whole_planes
 
 Chunk = tuple[bytes, bytes]
 """Its four letters and its data."""
@@ -79,6 +79,10 @@ class _Png(Format):
         if header.dtype == np.uint16 and header.planes == 1:
             header = _as_8_bits(header)
         return refusal(self.name, header, alpha=True, frames=True)
+
+    def held(self, header: Header) -> Held:
+        pixels = header.planes * header.plane_bytes
+        return Held(pixels, 7 * pixels)  # the chunks, and what is joined from them
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         if header.planes > 1:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -55,6 +55,23 @@ class Metadata:
     xmp: bytes = b""
     photoshop: bytes = b""
     layout: Any = field(default=None, compare=False, repr=False)
+
+
+class Held(NamedTuple):
+    """How much memory, in bytes, a format takes for an open file, beside the bands that go in and
+    out.
+
+    Attributes:
+        kept: as long as the file is open.
+        peak: at most, while a plane is decoded or encoded; `kept` included.
+    """
+
+    kept: int
+    peak: int
+
+
+STREAMED = Held(0, 0)
+"""Of formats that are read and written in parts."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +121,11 @@ class Header:
     def planes(self) -> int:
         """How many planes of `height` x `width` pixels there are."""
         return math.prod(self.shape[: self.axes.index("Y")])
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes of a plane in memory."""
+        return self.height * self.width * self.samples * self.dtype.itemsize
 
 
 class Stack(ABC):
@@ -172,6 +194,16 @@ class Stack(ABC):
     def _read(self, plane: int, rows: slice, columns: slice) -> np.ndarray:
         """As `read`; whatever it raises is told as one sentence."""
 
+    @property
+    def held(self) -> Held:
+        """What reading takes; by default what decoding a plane at once does."""
+        plane = self.header.plane_bytes
+        return Held(plane, 3 * plane)
+
+    def forget(self) -> None:
+        """Nothing more will be read: what was decoded may go."""
+        return
+
     def close(self) -> None:
         """Let go of the file."""
         return
@@ -192,6 +224,13 @@ class ArrayStack(Stack):
 
     def _read(self, plane: int, rows: slice, columns: slice) -> np.ndarray:
         return self._pixels[plane, rows, columns]
+
+    @property
+    def held(self) -> Held:
+        return Held(self._pixels.nbytes, self._pixels.nbytes)
+
+    def forget(self) -> None:
+        self._pixels = self._pixels[:0]
 
 
 def colour_of(axes: Axes) -> Colour:

@@ -21,7 +21,7 @@ import tifffile
 from noise2noise.files import tiff_tags, tiff_write
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size
-from noise2noise.files.stack import Alpha, Colour, Header, Stack
+from noise2noise.files.stack import STREAMED, Alpha, Colour, Header, Held, Stack
 
 _PHOTOMETRIC, _COMPRESSION = tifffile.PHOTOMETRIC, tifffile.COMPRESSION
 _ASSOCIATED, _UNASSOCIATED = tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA
@@ -54,6 +54,9 @@ class _Tiff(Format):
 
     def refusal(self, header: Header) -> str:
         return tiff_write.refusal(header)
+
+    def held(self, header: Header) -> Held:
+        return tiff_write.held(header)
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         tiff_write.write(path, header, bands)
@@ -123,6 +126,20 @@ class _TiffStack(Stack):
 
     def close(self) -> None:
         self._file.close()
+
+    @property
+    def held(self) -> Held:
+        header, page = self.header, self._page
+        if self._pillow:
+            return super().held
+        if _is_plain(page):
+            return STREAMED
+        length, _ = _segment_shape(page)  # of a row of them all are decoded
+        row = header.plane_bytes // header.height
+        return Held(2 * length * row, 3 * length * row)
+
+    def forget(self) -> None:
+        self._segments = {}
 
     def _read(self, plane: int, rows: slice, columns: slice) -> np.ndarray:
         header = self.header

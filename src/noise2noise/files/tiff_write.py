@@ -13,7 +13,7 @@ import tifffile
 from noise2noise.files import exif, tiff_tags
 from noise2noise.files.exif import Entry, Order
 from noise2noise.files.guard import quiet
-from noise2noise.files.stack import Header, whole_planes
+from noise2noise.files.stack import Header, Held, whole_planes
 from noise2noise.files.tiff_tags import TiffLayout
 
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
@@ -31,6 +31,18 @@ def refusal(header: Header) -> str:
     if header.dtype.str[1:] in _DTYPES:
         return ""
     return f"TIFF can't hold {header.dtype} pixels"
+
+
+def held(header: Header) -> Held:
+    """What writing takes: a strip's rows, or all of a plane whose samples lie apart."""
+    layout = header.metadata.layout
+    separate = isinstance(layout, TiffLayout) and layout.planar == 2 and header.samples > 1
+    if separate:
+        return Held(header.plane_bytes, 2 * header.plane_bytes)
+    length = layout.tile[0] if isinstance(layout, TiffLayout) and layout.tile else 0
+    rows = max(length, _strip(header, layout if isinstance(layout, TiffLayout) else _PLAIN))
+    strip = 3 * min(rows, header.height) * header.plane_bytes // header.height
+    return Held(strip, strip)
 
 
 def write(path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:

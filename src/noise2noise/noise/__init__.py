@@ -2,7 +2,12 @@
 
 from noise2noise.noise.corruptions import Corruption, parse
 from noise2noise.noise.estimate import estimate, estimate_together
-from noise2noise.noise.impulses import find_impulses, impulses, without_impulses
+from noise2noise.noise.impulses import (
+    find_impulses,
+    impulses,
+    remove_impulses,
+    without_impulses,
+)
 from noise2noise.noise.pairs import profile_of_pairs
 from noise2noise.noise.profile import Correlation, NoiseProfile
 
@@ -16,5 +21,6 @@ __all__ = [
     "impulses",
     "parse",
     "profile_of_pairs",
+    "remove_impulses",
     "without_impulses",
 ]

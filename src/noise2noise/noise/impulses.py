@@ -8,6 +8,9 @@ from noise2noise.noise.profile import NoiseProfile
 
 _DEVIATIONS = 8  # of the noise, that an impulse is away from its neighbours
 _RANGES = 5  # of its neighbours' spread: texture and edges spread theirs
+REACH = 2
+"""How far, in pixels, is looked at to tell whether one is an impulse."""
+
 _SPILL = 0.1  # of its height, that its next neighbours rise with it: those of a star rise more
 
 
@@ -45,9 +48,25 @@ def find_impulses(image: np.ndarray, profile: NoiseProfile) -> np.ndarray:
     Returns:
         bool `(C, H, W)`.
     """
+    return remove_impulses(image, profile)[1]
+
+
+def remove_impulses(image: np.ndarray, profile: NoiseProfile) -> tuple[np.ndarray, np.ndarray]:
+    """The image with each impulse replaced by the median of its neighbours, and where they were.
+
+    Arguments, and the second value, as `find_impulses`. The image itself is returned where there
+    are none. A window gives what the whole gives where `REACH` pixels around are in it, and
+    `noise2noise.noise.profile.MARGIN`.
+    """
     coarser = profile.pixel / profile.spectrum[0] if profile.spectrum[0] > 0 else 1.0
     sigma = profile.sigma(image) * np.float32(max(coarser, 1.0))
-    return np.stack([impulses(*each) for each in zip(image, sigma, strict=True)])
+    found = [_found(*each) for each in zip(image, sigma, strict=True)]
+    places = np.stack([mask for mask, _ in found])
+    if not places.any():
+        return image, places
+    repaired = image.copy()
+    repaired[places] = np.concatenate([medians for _, medians in found])
+    return repaired, places
 
 
 def without_impulses(plane: np.ndarray, sigma: float | np.ndarray) -> tuple[np.ndarray, int]:

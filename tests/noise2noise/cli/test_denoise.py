@@ -13,8 +13,8 @@ import pytest
 import tifffile
 
 from chainrule.serialization import load_tensors, save_tensors
-from noise2noise.denoiser import Denoiser
-from noise2noise.files import ArrayStack, Header, Image, Stack, Survey, read_image, write_image
+from noise2noise.denoiser import Denoiser, Outcome
+from noise2noise.files import ArrayStack, Header, Image, Stack, read_image, write_image
 from noise2noise.noise import NoiseProfile
 
 SIZE = (20, 26, 3)
@@ -272,7 +272,7 @@ def test_whatever_goes_wrong_with_one_image_the_others_are_done(run, folder_of, 
     folder = folder_of("scans", {"a.png": SIZE, "b.png": (20, 27, 3), "c.png": SIZE})
     denoise_stack = Denoiser.denoise_stack
 
-    def failing(self: Denoiser, stack: Stack, *rest: Any, **options: Any) -> Survey:
+    def failing(self: Denoiser, stack: Stack, *rest: Any, **options: Any) -> Outcome:
         if stack.header.width == 27:
             raise error
         return denoise_stack(self, stack, *rest, **options)
@@ -306,7 +306,7 @@ def test_what_is_white_can_be_said(done, picture):
     stack = ArrayStack(
         Header("YX", pixels.shape, pixels.dtype, white=4095), pixels[None, ..., None]
     )
-    (band,) = Denoiser.load("grey").bands(stack)
+    (band,) = Denoiser.load("grey").run(stack).bands()
     np.testing.assert_array_equal(result, band[..., 0])
 
 

@@ -1,0 +1,144 @@
+"""A network as its work sees it: what it asks of an image, and its result for a tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from chainrule import Module, backend, fuse, record
+from noise2noise import networks
+from noise2noise.errors import out_of_memory
+from noise2noise.noise.impulses import REACH
+from noise2noise.noise.profile import MARGIN
+from noise2noise.tiling import tiles
+
+TILE = 704
+"""Side of a tile in pixels, overlap included; larger where the network reaches far.
+
+Smaller ones overlap more; larger ones fit the caches less, and powers of two worst. The shipped
+models take least time for a pixel with 700 to 900."""
+
+_OVERLAPS = 8.5
+"""A tile is at least so many times as large as it overlaps its neighbours: what is computed twice
+is then three quarters of what counts. Half a one more than 8, because of the powers of two."""
+
+SMALLEST = 16
+"""Images are extended to at least so many pixels: some networks convolve without padding, and would
+have nothing left of a smaller one."""
+
+_RECORDED = 256  # side of the tile that is recorded to learn what a pixel costs
+# Of the memory that recorded tensors need at once, what the kernels take: they keep half as much
+# again, and a little, to hand it out anew; the reference's convolutions copy each window.
+_KERNELS, _KEPT = 1.7, 2**25
+_REFERENCE = 10
+
+
+class Network:
+    """A network, ready to work.
+
+    Arguments:
+        model: maps (N, C, H, W) to the same shape, or, if it is told the noise, (N, 2 C, H, W) to
+            (N, C, H, W).
+        architecture: its name in `noise2noise.networks`.
+        sizes: all the architecture's sizes.
+
+    Attributes:
+        channels: of the images that it takes, C.
+        told: whether it is told the noise.
+        multiple: heights and widths must be multiples of this.
+        overlap: of tiles with their neighbours in pixels, a multiple of `multiple`: as much as a
+            pixel can reach.
+    """
+
+    def __init__(self, model: Module, architecture: str, sizes: Mapping[str, int]) -> None:
+        known, all_sizes = networks.ARCHITECTURES[architecture], dict(sizes)
+        self.model = fuse(model.eval())
+        self.channels, self.told = all_sizes["channels"], known.told
+        self.multiple = known.multiple(all_sizes)
+        self._inputs = known.inputs(all_sizes)
+        # What is told of a pixel follows from those around it, and they from impulses near them.
+        reach = known.reach(all_sizes) + (MARGIN + REACH if self.told else 0)
+        self.overlap = -(-reach // self.multiple) * self.multiple
+        self._bytes_per_pixel = 0.0
+
+    @property
+    def least_tile(self) -> int:
+        """The smallest side that a tile can have."""
+        return 2 * self.overlap + self.multiple
+
+    @property
+    def best_tile(self) -> int:
+        """The side of a tile with which a pixel takes least time."""
+        side = max(TILE, 2 * self.least_tile, _OVERLAPS * self.overlap)
+        return int(side) // self.multiple * self.multiple
+
+    def missing(self, length: int) -> int:
+        """How many pixels are needed beyond `length`."""
+        return -(-max(length, SMALLEST) // self.multiple) * self.multiple - length
+
+    def tile_bytes(self, height: int, width: int) -> int:
+        """How much memory `run` takes at most for a tile: by the tensors of a recorded run that are
+        alive at once, and by what the backend needs besides, as it was measured."""
+        if not self._bytes_per_pixel:
+            side = -(-_RECORDED // self.multiple) * self.multiple
+            recording = record(self.model, (1, self._inputs, side, side))
+            alive = max((op.alive_bytes for op in recording.ops), default=0)
+            self._bytes_per_pixel = alive / side**2
+        compiled = backend() == "native"
+        alive = self._bytes_per_pixel * height * width
+        return int(alive * (_KERNELS if compiled else _REFERENCE)) + compiled * _KEPT
+
+    def run(self, x: np.ndarray, turns: bool = False) -> np.ndarray:
+        """The result for a tile, (C, H, W), from its input, (C, H, W) or (2 C, H, W).
+
+        Where the memory is not enough the tile is cut into smaller ones.
+
+        Arguments:
+            x: float32; height and width are multiples of `multiple`.
+            turns: the mean over the eight flips and turns.
+        """
+        if not turns:
+            return self._run(x)
+        total = np.zeros((self.channels, *x.shape[1:]), np.float32)
+        for forth, back in _TURNS:
+            total += back(self._run(np.ascontiguousarray(forth(x))))
+        return total / np.float32(len(_TURNS))
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        try:
+            return self.model.infer(torch.from_numpy(x)[None])[0].numpy()
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or max(x.shape[1:]) <= self.least_tile:
+                raise
+        return self._run_in_parts(x)
+
+    def _run_in_parts(self, x: np.ndarray) -> np.ndarray:
+        half = max(x.shape[1:]) // 2 // self.multiple * self.multiple
+        side = max(half, self.least_tile)
+        result = np.empty((self.channels, *x.shape[1:]), np.float32)
+        for rows in tiles(x.shape[1], side, self.overlap, self.multiple):
+            for columns in tiles(x.shape[2], side, self.overlap, self.multiple):
+                part = self._run(np.ascontiguousarray(x[:, rows.whole, columns.whole]))
+                result[:, rows.core, columns.core] = part[:, rows.inner, columns.inner]
+        return result
+
+
+Turn = Callable[[np.ndarray], np.ndarray]
+
+
+def _turn(quarters: int, flipped: bool) -> tuple[Turn, Turn]:
+    """One of the eight flips and turns of (C, H, W), and its inverse."""
+
+    def forth(x: np.ndarray) -> np.ndarray:
+        return np.rot90(x[..., ::-1] if flipped else x, quarters, (1, 2))
+
+    def back(x: np.ndarray) -> np.ndarray:
+        turned = np.rot90(x, -quarters, (1, 2))
+        return turned[..., ::-1] if flipped else turned
+
+    return forth, back
+
+
+_TURNS = [_turn(quarters, flipped) for flipped in (False, True) for quarters in range(4)]

@@ -1,0 +1,194 @@
+"""A stack on its way through a network: bands of rows come out as they are asked for.
+
+All that happens to a pixel happens while its tile is in the cache, from the 8 bits of the image to
+those of the result: beside these two no array is as large as the image.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from noise2noise.data import Track
+from noise2noise.errors import naming
+from noise2noise.files import STREAMED, Held, Scale, Stack, Survey, scale_of, survey
+from noise2noise.guidance import Guidance, PlaneView, channels_of_planes
+from noise2noise.inference.budget import tile_side
+from noise2noise.inference.network import Network
+from noise2noise.inference.settings import Settings
+from noise2noise.noise import remove_impulses
+from noise2noise.shipped import is_grey
+from noise2noise.tiling import Tile, extended, filled, tiles
+
+_NOTHING = Survey(0, 0, 0, 0)
+_PLANES = 8  # of a channel's planes at most so many are looked at to measure their noise
+
+
+class StackRun:
+    """One stack and one network.
+
+    Arguments:
+        network: what removes the noise.
+        stack: the images. All are read once, now, unless `scale` is given.
+        settings: what is asked for.
+        track: shows the progress over the tiles.
+        turn: held while the network computes. Runs in several threads that share a lock take turns,
+            each with all cores, while the others read and write.
+        scale: between the images' values and the network's; by default what the values say.
+        writing: what the format takes that the result is written in; it counts as memory, too.
+
+    Attributes:
+        seen: what values there are.
+        impulses: how many there were in what was handed out so far; each channel's counts.
+
+    Raises:
+        UserError: the file is damaged, or the memory is not enough.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        stack: Stack,
+        settings: Settings,
+        track: Track | None = None,
+        turn: AbstractContextManager[Any] | None = None,
+        writing: Held = STREAMED,
+        scale: Scale | None = None,
+    ) -> None:
+        self._network, self._stack = network, stack
+        self._settings, self._track, self._turn = settings, track, turn or nullcontext()
+        self._side = self._tile_side(writing)
+        self.seen, self.impulses = _NOTHING if scale else survey(stack), 0
+        self._scale = scale or scale_of(stack.header, self.seen)
+
+    def bands(self) -> Iterator[np.ndarray]:
+        """Rows, (h, W, samples), from top to bottom, plane after plane. Beside what is in `stack`,
+        no more is read than the next band needs."""
+        header, network, side = self._stack.header, self._network, self._side
+        height, width = (size + network.missing(size) for size in (header.height, header.width))
+        across = list(tiles(width, side, network.overlap, network.multiple))
+        down = list(tiles(height, side, network.overlap, network.multiple))
+        cells = list(itertools.product(range(header.planes), down, across))
+        guide = self._guides()
+        noisy = clean = np.empty(0)
+        tracked = self._track(cells, "Denoising", len(cells)) if self._track else cells
+        for plane, rows, columns in tracked:
+            if columns is across[0]:
+                stop = min(rows.whole.stop, header.height)
+                noisy = self._stack.read(plane, slice(rows.whole.start, stop))
+                clean = noisy[rows.inner].copy()  # with its transparency
+            part = noisy[:, columns.whole, : header.colours]
+            place = clean[:, columns.core, : header.colours]
+            with naming(self._stack.name):
+                result = self._tile(part, rows, columns, guide(plane))
+            place[...] = result[: place.shape[0], : place.shape[1]]
+            if columns is across[-1]:
+                yield clean
+
+    def _tile_side(self, writing: Held) -> int:
+        network, stack, tile = self._network, self._stack, self._settings.tile
+        if tile is not None:
+            return tile // network.multiple * network.multiple
+        with naming(stack.name):
+            return tile_side(network, stack.header, self._settings.memory, stack.held, writing)
+
+    def _guides(self) -> Callable[[int], Guidance | None]:
+        """What the network is told about each plane: the same for all planes of a channel."""
+        stack, scale, settings = self._stack, self._scale, self._settings
+        if not self._network.told or settings.strength == 0:
+            return lambda plane: None
+        channels, noise = channels_of_planes(stack.header), settings.noise
+        if noise is not None:
+            factor = 1 / (scale.white - scale.black)
+            noise = noise.scaled(factor, -scale.black * factor)
+
+        @functools.cache
+        def of(channel: int) -> Guidance:
+            planes = [plane for plane, its in enumerate(channels) if its == channel]
+            looked_at = planes[:: -(-len(planes) // _PLANES)]
+            return Guidance.of([PlaneView(stack, scale, plane) for plane in looked_at], noise)
+
+        return lambda plane: of(channels[plane])
+
+    def _tile(
+        self, part: np.ndarray, rows: Tile, columns: Tile, guidance: Guidance | None
+    ) -> np.ndarray:
+        """What a tile decides, (h, w, C) as stored, from its part of the image, the same."""
+        header, strength = self._stack.header, self._settings.strength
+        inner = part[rows.inner, columns.inner]
+        if strength == 0 or (guidance and guidance.silent):
+            return inner
+        unit = self._scale.to_unit(part.transpose(2, 0, 1))
+        bad = ~np.isfinite(unit) if header.dtype.kind == "f" else np.zeros(1, bool)
+        if bad.any():
+            unit = filled(unit, bad)
+        if guidance and self._settings.impulses:
+            unit, found = remove_impulses(unit, guidance.noise)
+            self.impulses += int(found[:, rows.inner, columns.inner].sum())
+        whole = extended(unit, rows.length - unit.shape[1], columns.length - unit.shape[2])
+        way = _Way(self._network, self._settings.turns, strength, guidance, self._turn)
+        one_scene = header.colour == "rgb" or header.colours == self._network.channels
+        result = way.clean(whole) if one_scene else way.each(whole)
+        result = result[:, rows.inner, columns.inner]
+        before = unit[:, rows.inner, columns.inner]
+        result = result[:, : before.shape[1], : before.shape[2]]
+        if strength != 1 and guidance is None:
+            result = before + np.float32(strength) * (result - before)
+        stored = self._scale.from_unit(result, header.dtype).transpose(1, 2, 0)
+        if not bad.any():
+            return stored
+        kept = bad[:, rows.inner, columns.inner].transpose(1, 2, 0)
+        return np.where(kept, inner, stored)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How channels go through the network, whatever their number.
+
+    Attributes:
+        network: what removes the noise.
+        turns: whether the mean over the eight flips and turns is taken.
+        strength: how much of the noise is removed.
+        guidance: what the network is told; None where it is told nothing.
+        turn: held while the network computes.
+    """
+
+    network: Network
+    turns: bool
+    strength: float
+    guidance: Guidance | None
+    turn: AbstractContextManager[Any]
+
+    def clean(self, noisy: np.ndarray) -> np.ndarray:
+        """The result for a tile of one scene, (C, H, W) of any number of channels."""
+        if len(noisy) == self.network.channels:
+            return self._infer(noisy)
+        if len(noisy) > 1 and is_grey(noisy):
+            return self._channel(0).clean(noisy[:1]).repeat(len(noisy), 0)
+        if len(noisy) > 1:
+            return self.each(noisy)
+        return self._infer(noisy.repeat(self.network.channels, 0)).mean(0, keepdims=True)
+
+    def each(self, noisy: np.ndarray) -> np.ndarray:
+        """The result, channel by channel."""
+        return np.concatenate([self._channel(i).clean(x[None]) for i, x in enumerate(noisy)])
+
+    def _channel(self, index: int) -> _Way:
+        if self.guidance is None:
+            return self
+        return replace(self, guidance=self.guidance.channel(index))
+
+    def _infer(self, noisy: np.ndarray) -> np.ndarray:
+        if self.guidance is None:
+            return self._run(noisy)
+        return self.guidance.result(self._run(self.guidance.input(noisy, self.strength)))
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        with self.turn:
+            return self.network.run(x, self.turns)
