@@ -240,6 +240,8 @@ def _each(function: Callable[[Tensor], Any], values: Any) -> Any:
 
 
 def _strided(values: Tensor) -> Tensor:
-    """The same values with a gap after each in memory: NaN, or the largest integer."""
-    gap = math.nan if values.is_floating_point() else torch.iinfo(values.dtype).max
+    """The same values with a gap after each in memory: NaN, the largest integer, or true."""
+    gap: float | bool = True
+    if values.dtype != torch.bool:
+        gap = math.nan if values.is_floating_point() else torch.iinfo(values.dtype).max
     return torch.stack((values, torch.full_like(values, gap)), -1)[..., 0]

@@ -43,6 +43,12 @@ def kaiming(weight: Tensor) -> Tensor:
     return weight.normal_(0, math.sqrt(2 / _fans(weight)[0]))
 
 
+def xavier_uniform(weight: Tensor) -> Tensor:
+    """Fill in place: uniform with the deviation of `xavier`; nothing on the meta device."""
+    bound = math.sqrt(6 / sum(_fans(weight)))
+    return weight if weight.is_meta else weight.uniform_(-bound, bound)
+
+
 INITIALIZERS: dict[str, Callable[[Tensor], Tensor]] = {
     "normal": normal,
     "xavier": xavier,

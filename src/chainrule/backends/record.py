@@ -160,12 +160,14 @@ _CHANGED = {  # by the ops that work in place and return nothing
 # y = block(x, weight) and its gradients: what comes out has the shape of which of the three.
 _SIDES = {"block": "y", "block_input_grad": "x", "block_parameter_grads": "weight"}
 # Products of matrices: which input meets which, and the dimension of the second that each value of
-# the first is multiplied along.
+# the first is multiplied along; and how many such products there are.
 _PRODUCTS = {
-    "linear": ("x", "weight", 0),
-    "linear_input_grad": ("gy", "weight", 1),
-    "linear_parameter_grads": ("x", "gy", -1),
-    "matmul": ("a", "b", -1),
+    "linear": ("x", "weight", 0, 1),
+    "linear_input_grad": ("gy", "weight", 1, 1),
+    "linear_parameter_grads": ("x", "gy", -1, 1),
+    "matmul": ("a", "b", -1, 1),
+    "attention": ("q", "k", 1, 2),
+    "attention_grad": ("q", "k", 1, 5),
 }
 
 
@@ -195,8 +197,8 @@ def _multiply_adds(
     """In a convolution each value of y (of x, if it is transposed) meets a filter once, in the
     gradients as well."""
     if op in _PRODUCTS:
-        first, second, dim = _PRODUCTS[op]
-        return inputs[first].numel * inputs[second].shape[dim]
+        first, second, dim, times = _PRODUCTS[op]
+        return times * inputs[first].numel * inputs[second].shape[dim]
     if op not in _SIDES:
         return 0
     tensors = {**inputs, _SIDES[op]: outputs[0]}

@@ -13,6 +13,7 @@ from chainrule.layers.activation import (
     Softplus,
     Tanh,
 )
+from chainrule.layers.attention import MultiHeadAttention, MultiheadAttention
 from chainrule.layers.convolution import Conv2d, ConvTranspose2d, TransposeConv2d, Upsampling
 from chainrule.layers.convolution_nd import Conv1d, Conv3d, ConvTranspose1d
 from chainrule.layers.gate import Multiply
@@ -70,6 +71,8 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
+    "MultiHeadAttention",
+    "MultiheadAttention",
     "Multiply",
     "NearestUpsampling",
     "PixelShuffle",

@@ -29,6 +29,7 @@ from chainrule.ops.activation import (
     tanh,
     tanh_grad,
 )
+from chainrule.ops.attention import attention, attention_grad
 from chainrule.ops.checks import (
     check_target,
 )
@@ -120,6 +121,8 @@ from chainrule.ops.shape import (
     pixel_shuffle,
     pixel_unshuffle,
     reshape,
+    split,
+    split_grad,
 )
 
 __all__ = [
@@ -137,6 +140,8 @@ __all__ = [
     "add",
     "affine",
     "affine_grad",
+    "attention",
+    "attention_grad",
     "avg_pool2d",
     "avg_pool2d_grad",
     "binary_cross_entropy",
@@ -206,6 +211,8 @@ __all__ = [
     "softmax_grad",
     "softplus",
     "softplus_grad",
+    "split",
+    "split_grad",
     "squared_error",
     "squared_error_grad",
     "squared_errors",

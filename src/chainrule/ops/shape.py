@@ -34,6 +34,22 @@ def permute(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return on(x).permute(x, dims)
 
 
+def split(x: Tensor, parts: int) -> tuple[Tensor, ...]:
+    """So many equal parts of the last dimension.
+
+    Raises:
+        ValueError: it can't be cut into equal ones.
+    """
+    if x.shape[-1] % parts:
+        raise ValueError(f"split: an input of {shape(x)} can't be cut into {parts} equal parts")
+    return on(x).split(x, parts)
+
+
+def split_grad(parts: list[Tensor]) -> Tensor:
+    """dL/dx of `split`: the parts' gradients, one after the other."""
+    return on(parts[0]).split_grad(parts)
+
+
 def pixel_shuffle(x: Tensor, factor: int) -> Tensor:
     """(N, C * r * r, H, W) to (N, C, H * r, W * r), r the factor.
 

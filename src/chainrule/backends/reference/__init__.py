@@ -20,6 +20,7 @@ from chainrule.backends.reference.activation import (
     softplus,
     softplus_grad,
 )
+from chainrule.backends.reference.attention import attention, attention_grad
 from chainrule.backends.reference.classification import (
     binary_cross_entropy,
     binary_cross_entropy_grad,
@@ -102,6 +103,8 @@ from chainrule.backends.reference.shape import (
     pixel_shuffle,
     pixel_unshuffle,
     reshape,
+    split,
+    split_grad,
 )
 
 __all__ = [
@@ -117,6 +120,8 @@ __all__ = [
     "add",
     "affine",
     "affine_grad",
+    "attention",
+    "attention_grad",
     "avg_pool2d",
     "avg_pool2d_grad",
     "binary_cross_entropy",
@@ -173,6 +178,8 @@ __all__ = [
     "softmax_grad",
     "softplus",
     "softplus_grad",
+    "split",
+    "split_grad",
     "squared_error",
     "squared_error_grad",
     "squared_errors",

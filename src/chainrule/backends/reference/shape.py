@@ -1,6 +1,6 @@
 """The same values in another shape: docs/gradients.md#shapes."""
 
-from torch import Tensor
+from torch import Tensor, cat
 
 
 def reshape(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -11,6 +11,16 @@ def reshape(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
 def permute(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     """y.shape[i] = x.shape[dims[i]], without gaps."""
     return x.permute(dims).contiguous()
+
+
+def split(x: Tensor, parts: int) -> tuple[Tensor, ...]:
+    """Equal parts of the last dimension."""
+    return x.chunk(parts, -1)
+
+
+def split_grad(parts: list[Tensor]) -> Tensor:
+    """The parts, one after the other."""
+    return cat(parts, -1)
 
 
 def pixel_shuffle(x: Tensor, factor: int) -> Tensor:
