@@ -13,6 +13,8 @@ from chainrule.graph import Add, Channels, Concatenate, Graph, Subtract
 from chainrule.layers import (
     ELU,
     GELU,
+    GRU,
+    LSTM,
     AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
@@ -87,7 +89,9 @@ from chainrule.summary import summary
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
     "L1",
+    "LSTM",
     "MSE",
     "SGD",
     "SSIM",

@@ -168,6 +168,10 @@ _PRODUCTS = {
     "matmul": ("a", "b", -1, 1),
     "attention": ("q", "k", 1, 2),
     "attention_grad": ("q", "k", 1, 5),
+    "lstm": ("gates", "weight", 1, 1),
+    "lstm_grad": ("gates", "weight", 1, 1),
+    "gru": ("gates", "weight", 1, 1),
+    "gru_grad": ("gates", "weight", 1, 1),
 }
 
 

@@ -27,6 +27,7 @@ from chainrule.layers.padding import (
     ReplicationPad2d,
     ZeroPad2d,
 )
+from chainrule.layers.recurrent import GRU, LSTM
 from chainrule.layers.resampling import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -51,6 +52,8 @@ from chainrule.layers.shape import (
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm2d",

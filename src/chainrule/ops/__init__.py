@@ -108,6 +108,7 @@ from chainrule.ops.pooling import (
     max_pool2d,
     max_pool2d_grad,
 )
+from chainrule.ops.recurrent import gru, gru_grad, lstm, lstm_grad
 from chainrule.ops.resampling import (
     add,
     concatenate,
@@ -171,6 +172,8 @@ __all__ = [
     "embedding_grad",
     "gelu",
     "gelu_grad",
+    "gru",
+    "gru_grad",
     "huber_error_grad",
     "huber_errors",
     "leaky_relu",
@@ -179,6 +182,8 @@ __all__ = [
     "linear_input_grad",
     "linear_parameter_grads",
     "lion_step",
+    "lstm",
+    "lstm_grad",
     "max_pool2d",
     "max_pool2d_grad",
     "multiply",

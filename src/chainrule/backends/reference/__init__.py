@@ -90,6 +90,7 @@ from chainrule.backends.reference.pooling import (
     max_pool2d,
     max_pool2d_grad,
 )
+from chainrule.backends.reference.recurrent import gru, gru_grad, lstm, lstm_grad
 from chainrule.backends.reference.resampling import (
     add,
     concatenate,
@@ -144,12 +145,16 @@ __all__ = [
     "embedding_grad",
     "gelu",
     "gelu_grad",
+    "gru",
+    "gru_grad",
     "huber_error_grad",
     "huber_errors",
     "linear",
     "linear_input_grad",
     "linear_parameter_grads",
     "lion_step",
+    "lstm",
+    "lstm_grad",
     "max_pool2d",
     "max_pool2d_grad",
     "multiply",
