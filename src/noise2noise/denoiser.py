@@ -31,6 +31,7 @@ from noise2noise.files import (
     format_for,
     read_image,
     refuse_existing,
+    result_of,
     stack_of,
     write_image,
     write_stack,
@@ -212,9 +213,10 @@ class Denoiser:
             UserError: the file is damaged, can't be written, or needs more memory than is allowed.
         """
         refuse_existing(destination, overwrite)
-        writer = format_for(destination, stack.header)
-        run = self.run(stack, settings, track, turn, writer.held(stack.header))
-        write_stack(destination, stack.header, _released(run, stack), overwrite)
+        header, finish = result_of(destination, stack)
+        writing = format_for(destination).held(header)
+        run = self.run(stack, settings, track, turn, writing)
+        write_stack(destination, header, finish(_released(run, stack)), overwrite)
         return Outcome(run.seen, run.impulses)
 
     def run(

@@ -26,6 +26,7 @@ from noise2noise.fit import Trainer, configure
 from noise2noise.fit.recipe import read_recipe
 from noise2noise.noise.profile import NoiseProfile
 from tests.fuzz.mutate import mutated, mutated_safetensors
+from tests.noise2noise.files.made import write_dng
 
 SIZES = {"channels": 1, "width": 2}
 
@@ -77,6 +78,12 @@ def _tiffs(folder: Path) -> list[bytes]:
         tifffile.imwrite(buffer, _pixels(*shape), **option)
         made.append(buffer.getvalue())
     return made
+
+
+def _raw(folder: Path) -> list[bytes]:
+    mosaic = np.random.default_rng(0).integers(600, 16000, (24, 26), np.uint16)
+    write_dng(folder / "whole.dng", mosaic)
+    return [(folder / "whole.dng").read_bytes()]
 
 
 def _model(path: Path) -> bytes:
@@ -168,11 +175,15 @@ def _plain(read: Callable[[Path], object]) -> Callable[[Path], Callable[[Path], 
 
 
 def _stack(path: Path) -> None:
-    """Every plane, band by band, as the denoiser reads it; and the file as one image."""
+    """A file whose planes are read as `denoise` does, and as a single picture."""
+    _planes(path)
+    read_image(path)
+
+
+def _planes(path: Path) -> None:
     with open_stack(path) as stack:
         for _ in bands_of(stack):
             pass
-    read_image(path)
 
 
 READERS = {
@@ -181,6 +192,7 @@ READERS = {
     "webp": Reader(".webp", _pillow("WEBP"), _plain(_stack)),
     "bmp": Reader(".bmp", _pillow("BMP"), _plain(_stack)),
     "tiff": Reader(".tif", _tiffs, _plain(_stack)),
+    "raw": Reader(".dng", _raw, _plain(_planes)),
     "model": Reader(
         ".safetensors",
         lambda folder: [_model(folder / "model.safetensors")],

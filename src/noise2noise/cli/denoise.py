@@ -19,7 +19,7 @@ from noise2noise.cli.common import (
 )
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError, out_of_memory
-from noise2noise.files import list_images, open_stack, refuse_existing, suffixes
+from noise2noise.files import list_images, open_stack, refuse_existing, result_name, suffixes
 from noise2noise.inference import Settings
 from noise2noise.noise import NoiseProfile
 from noise2noise.shipped import default_model
@@ -220,7 +220,7 @@ def _files(path: Path, output: Path | None) -> list[Path]:
 
 
 def _beside(source: Path) -> Path:
-    return source.with_stem(f"{source.stem}_denoised")
+    return source.with_name(result_name(source, f"{source.stem}_denoised"))
 
 
 def _destinations(sources: list[Path], output: Path | None) -> list[tuple[Path, Path]]:
@@ -228,7 +228,7 @@ def _destinations(sources: list[Path], output: Path | None) -> list[tuple[Path, 
         return [(path, _beside(path)) for path in sources]
     single, writable = len(sources) == 1, output.suffix.lower() in suffixes()
     if output.is_dir() or not (writable or (single and output.suffix)):
-        return [(path, output / path.name) for path in sources]
+        return [(path, output / result_name(path, path.stem)) for path in sources]
     if not single:
         raise UserError(f"{output} is one file, but there are {len(sources)} images; name a folder")
     if not writable:

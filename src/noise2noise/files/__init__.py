@@ -26,6 +26,8 @@ from noise2noise.files.formats import (
     list_images,
     open_stack,
     refuse_existing,
+    result_name,
+    result_of,
     suffixes,
     write_stack,
 )
@@ -71,6 +73,8 @@ __all__ = [
     "open_stack",
     "read_image",
     "refuse_existing",
+    "result_name",
+    "result_of",
     "scale_of",
     "stack_of",
     "suffixes",

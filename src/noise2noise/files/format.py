@@ -17,10 +17,12 @@ class Format(ABC):
     Attributes:
         name: as people call it.
         suffixes: of its files, in lower case, with the dot.
+        written_as: the suffix of a result, if files of this format can only be read.
     """
 
     name: str
     suffixes: tuple[str, ...]
+    written_as: str = ""
 
     @abstractmethod
     def recognises(self, head: bytes) -> bool:

@@ -18,6 +18,7 @@ from chainrule.serialization import replacing
 from noise2noise.errors import UserError
 from noise2noise.files.avif import AVIF
 from noise2noise.files.bmp import BMP
+from noise2noise.files.colour import in_colour
 from noise2noise.files.format import HEAD, Format
 from noise2noise.files.gif import GIF
 from noise2noise.files.guard import UnusableError, reading
@@ -25,11 +26,12 @@ from noise2noise.files.jpeg import JPEG
 from noise2noise.files.jxl import JXL
 from noise2noise.files.npy import NPY
 from noise2noise.files.png import PNG
-from noise2noise.files.stack import Header, Stack
+from noise2noise.files.raw import RAW
+from noise2noise.files.stack import Finish, Header, Stack
 from noise2noise.files.tiff import TIFF
 from noise2noise.files.webp import WEBP
 
-FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF, NPY)
+FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF, NPY, RAW)
 
 GROUP = "noise2noise.files"
 
@@ -44,6 +46,18 @@ def formats() -> tuple[Format, ...]:
 def suffixes() -> frozenset[str]:
     """The suffixes of files that can be read, in lower case."""
     return frozenset(suffix for each in formats() for suffix in each.suffixes)
+
+
+def result_name(source: str | Path, stem: str) -> str:
+    """The name of a file's result: its own suffix, or that which its format is written as.
+
+    Arguments:
+        source: the file's path.
+        stem: of the result.
+    """
+    suffix = Path(source).suffix
+    written = {own: each.written_as for each in formats() for own in each.suffixes}
+    return stem + (written.get(suffix.lower()) or suffix)
 
 
 def open_stack(
@@ -89,7 +103,7 @@ def _open(path: Path) -> Stack:
         head = _head(path)
         for each in formats():
             if each.recognises(head):
-                return each.open(path)
+                return in_colour(each.open(path))
         raise UnusableError(f"is not an image that can be read; use {_names_in_words()}")
 
 
@@ -143,6 +157,18 @@ def format_for(path: str | Path, header: Header | None = None) -> Format:
     raise UserError(
         f"{path} names no image format that can be written; end it in {_suffixes_in_words()}"
     )
+
+
+def result_of(path: str | Path, stack: Stack) -> tuple[Header, Finish]:
+    """What of a stack is to be written to `path`, and what makes it of denoised bands.
+
+    Raises:
+        UserError: the suffix names no format, or one that can't hold it.
+    """
+    file_format = format_for(path)
+    header, finish = stack.result(lambda header: not file_format.refusal(header))
+    format_for(path, header)
+    return header, finish
 
 
 def refuse_existing(destination: str | Path, overwrite: bool) -> None:
@@ -210,4 +236,7 @@ def _names_in_words() -> str:
 
 
 def _suffixes_in_words() -> str:
-    return _in_words(suffix for each in formats() for suffix in each.suffixes)
+    """Those that can be written, too: raw files alone have a dozen others."""
+    return _in_words(
+        suffix for each in formats() if not each.written_as for suffix in each.suffixes
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -128,6 +128,15 @@ class Header:
         return self.height * self.width * self.samples * self.dtype.itemsize
 
 
+Finish = Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]
+"""Makes the bands of a result out of denoised bands."""
+
+
+def unchanged(bands: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
+    """The bands as they are."""
+    return bands
+
+
 class Stack(ABC):
     """An open file, or an array that is used like one. A context manager: leaving it closes it.
 
@@ -203,6 +212,18 @@ class Stack(ABC):
     def forget(self) -> None:
         """Nothing more will be read: what was decoded may go."""
         return
+
+    def result(self, holds: Callable[[Header], bool]) -> tuple[Header, Finish]:
+        """What is to be written in the place of this file, and how to get it from denoised bands.
+
+        The same header and the bands themselves, but for planes that aren't what the file is
+        about: a raw file's mosaic, or colours that stand for inks.
+
+        Arguments:
+            holds: whether the format that is to be written can hold what a header says.
+        """
+        del holds
+        return self.header, unchanged
 
     def close(self) -> None:
         """Let go of the file."""

@@ -21,6 +21,7 @@ import tifffile
 from noise2noise.files import tiff_tags, tiff_write
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size
+from noise2noise.files.raw import RAW
 from noise2noise.files.stack import STREAMED, Alpha, Colour, Header, Held, Stack
 
 _PHOTOMETRIC, _COMPRESSION = tifffile.PHOTOMETRIC, tifffile.COMPRESSION
@@ -47,6 +48,9 @@ class _Tiff(Format):
         _check_chain(path)
         file = tifffile.TiffFile(path)
         try:
+            if _is_raw(file):
+                file.close()
+                return RAW.open(path)
             return _TiffStack(file, path)
         except BaseException:
             file.close()
@@ -310,10 +314,8 @@ def _main_series(file: tifffile.TiffFile) -> tuple[tifffile.TiffPageSeries, tupl
     """The pages that make up the image, and notes on those that are left out: previews of it.
 
     Raises:
-        UnusableError: a camera's raw file, or pages that are as important and of other sizes.
+        UnusableError: there are pages that are as important and of other sizes.
     """
-    if _is_raw(file):
-        raise UnusableError("is a camera raw file; develop it to TIFF first")
     _check_page_count(file)
     all_series = [series for series in file.series if math.prod(series.shape)]
     if not all_series:

@@ -425,7 +425,7 @@ def test_a_text_file(tmp_path, name, text):
 
 def test_a_format_of_another_kind(tmp_path):
     PIL.Image.fromarray(noise((4, 4))).save(tmp_path / "a.ppm")
-    refuse(tmp_path / "a.ppm", "use PNG, JPEG, TIFF, .* or NPY")
+    refuse(tmp_path / "a.ppm", "use PNG, JPEG, TIFF, .* or camera raw")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".webp"])

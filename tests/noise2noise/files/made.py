@@ -1,0 +1,81 @@
+"""Files that no library at hand writes: a profile of inks, a camera's raw file."""
+
+import functools
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage.color
+import tifffile
+
+_GRID = 17  # of the table from Lab to inks
+
+
+@functools.cache
+def ink_profile() -> bytes:
+    """An ICC profile of ideal inks: CMYK to Lab, and back with as much black as there can be."""
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"inks\0" + bytes(78),
+        b"cprt": b"text\0\0\0\0none\0",
+        b"wtpt": b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061),
+        b"A2B0": _table(4, 3, 2, _to_lab(np.moveaxis(np.indices((2, 2, 2, 2)), 0, -1))),
+        b"B2A0": _table(3, 4, _GRID, _to_inks(np.moveaxis(np.indices((_GRID,) * 3), 0, -1))),
+    }
+    place = 128 + 4 + 12 * len(tags)
+    index, bodies = struct.pack(">I", len(tags)), b""
+    for name, body in tags.items():
+        body += b"\0" * (-len(body) % 4)
+        index += struct.pack(">4sII", name, place + len(bodies), len(body))
+        bodies += body
+    size = place + len(bodies)
+    head = struct.pack(">I4sI4s4s4s", size, b"none", 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    head += struct.pack(">6H4s", 2000, 1, 1, 0, 0, 0, b"acsp")
+    head = head.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + index + bodies
+
+
+def _to_lab(inks: np.ndarray) -> np.ndarray:
+    lab = skimage.color.rgb2lab((1.0 - inks[..., :3]) * (1 - inks[..., 3:]))
+    return np.stack([lab[..., 0] * 652.8, *(lab[..., 1:].transpose(4, 0, 1, 2, 3) + 128) * 256], -1)
+
+
+def _to_inks(steps: np.ndarray) -> np.ndarray:
+    share = steps / (_GRID - 1) * 65535
+    lab = np.stack([share[..., 0] / 652.8, *(share[..., 1:] / 256 - 128).transpose(3, 0, 1, 2)], -1)
+    with warnings.catch_warnings():  # of colours that there aren't
+        warnings.simplefilter("ignore")
+        rgb = skimage.color.lab2rgb(np.minimum(lab, [100, 127, 127]))
+    black = 1 - rgb.max(-1, keepdims=True)
+    inks = (1 - rgb - black) / np.maximum(1 - black, 1e-6)
+    return np.concatenate([inks, black], -1) * 65535
+
+
+def _table(inputs: int, outputs: int, grid: int, values: np.ndarray) -> bytes:
+    """A table of 16 bits (lut16Type), with straight curves before and after."""
+    straight = struct.pack(">2H", 0, 65535)
+    head = b"mft2\0\0\0\0" + bytes([inputs, outputs, grid, 0])
+    matrix = struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9)))
+    table = np.rint(values.clip(0, 65535)).astype(">u2").tobytes()
+    return head + matrix + struct.pack(">2H", 2, 2) + straight * inputs + table + straight * outputs
+
+
+def write_dng(path: Path, mosaic: np.ndarray, black: int = 512, white: int = 16383) -> None:
+    """A camera's raw file: red, green / green, blue, white balance 2, 1, 1.6667."""
+    identity = tuple(n for i in range(9) for n in (int(i % 4 == 0), 1))
+    tags: list[tuple[Any, ...]] = [
+        (33421, 3, 2, (2, 2)),  # CFARepeatPatternDim
+        (33422, 1, 4, bytes([0, 1, 1, 2])),  # CFAPattern
+        (50706, 1, 4, bytes([1, 4, 0, 0])),  # DNGVersion
+        (50708, 2, 0, "A camera"),  # UniqueCameraModel
+        (50714, 3, 1, (black,)),  # BlackLevel
+        (50717, 3, 1, (white,)),  # WhiteLevel
+        (50721, 10, 9, identity),  # ColorMatrix1
+        (50728, 5, 3, (1, 2, 1, 1, 3, 5)),  # AsShotNeutral
+        (50778, 3, 1, (21,)),  # CalibrationIlluminant1: D65
+        (271, 2, 0, "Maker"),
+        (272, 2, 0, "Camera"),
+        (274, 3, 1, 6),
+    ]
+    tifffile.imwrite(path, mosaic, photometric="cfa", extratags=tags, metadata=None, software=False)
