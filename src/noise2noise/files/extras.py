@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+import contextlib
+import importlib.util
+from collections.abc import Iterator
 
 from noise2noise.files.guard import UnusableError
 
 
-def library(module: str, extra: str, what: str) -> Any:
-    """Import a module that reads one family of formats.
+@contextlib.contextmanager
+def needed(extra: str, what: str) -> Iterator[None]:
+    """Around the import of what reads one family of formats.
 
     Arguments:
-        module: to import.
         extra: of this package, which brings it.
         what: the file is, for people: "a FITS file".
 
@@ -20,26 +21,19 @@ def library(module: str, extra: str, what: str) -> Any:
         UnusableError: it isn't installed.
     """
     try:
-        return importlib.import_module(module)
-    except ImportError:
-        reason = f"is {what}, which needs {module}; {advice(extra)}"
-        raise UnusableError(reason) from None
+        yield
+    except ImportError as error:
+        raise UnusableError(f"is {what}, which needs {error.name}; {_advice(extra)}") from None
 
 
-def missing(module: str, extra: str, what: str) -> str:
-    """Why a file of such a format can't be written: "" if it can.
-
-    Arguments:
-        module, extra: as for `library`.
-        what: can't be written, for people: "FITS".
-    """
+def missing(module: str, extra: str, name: str) -> str:
+    """Why a format of this name can't be written without `module`: "" if that is installed."""
     try:
-        importlib.import_module(module)
-    except ImportError:
-        return f"{what} needs {module}; {advice(extra)}"
-    return ""
+        installed = importlib.util.find_spec(module) is not None
+    except ValueError:  # it is loaded, but without a place that it came from
+        installed = False
+    return "" if installed else f"{name} needs {module}; {_advice(extra)}"
 
 
-def advice(extra: str) -> str:
-    """What to do for an extra."""
+def _advice(extra: str) -> str:
     return f"install it with: pip install 'noise2noise[{extra}]'"

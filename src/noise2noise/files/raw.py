@@ -24,7 +24,7 @@ import PIL.Image
 from noise2noise.files import exif
 from noise2noise.files.colour import srgb, srgb_curve
 from noise2noise.files.exif import Entry
-from noise2noise.files.extras import library
+from noise2noise.files.extras import needed
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size
 from noise2noise.files.stack import ArrayStack, Finish, Header, Held, Metadata, Stack, whole_planes
@@ -48,7 +48,8 @@ class _Raw(Format):
         return head.startswith(_MAGIC) or head[4:12] == _CANON
 
     def open(self, path: Path) -> Stack:
-        rawpy = library("rawpy", "raw", "a camera raw file")
+        with needed("raw", "a camera raw file"):
+            import rawpy
         try:
             raw = rawpy.imread(str(path))
         except rawpy.LibRawFileUnsupportedError:
