@@ -112,6 +112,8 @@ class _Probe:
     def __init__(self, module: Module, inputs: tuple[Tensor, ...], seed: int) -> None:
         self.original = module
         self.module = copy.deepcopy(module).to(torch.float64)
+        for each in self.module.modules():
+            each.frozen = False  # a frozen layer's gradients are checked as well
         self.inputs = tuple(_double(x.detach().clone()) for x in inputs)
         places = [
             place

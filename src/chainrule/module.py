@@ -6,50 +6,39 @@ chain rule. A container runs its children in order and backs them in reverse. Th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import increment_version
 
-from chainrule import ops
-from chainrule.state import StateDictError, load_into, state_dict_of
-from chainrule.tape import Listener, Tape, TapeError, accumulate, first_line, gradient_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from chainrule.freezing import SparingTape
+from chainrule.profiling import profiler_runs, ranges
+from chainrule.state import StateDictError
+from chainrule.tape import Listener, Tape, TapeError, accumulate, first_line
+from chainrule.tree import Tree, parameter
 
 __all__ = ["Module", "StateDictError", "Tape", "TapeError", "accumulate", "parameter"]
 
 Pullback = Callable[..., Any]
 
 
-def parameter(values: Tensor) -> Tensor:
-    """Make `values` a parameter: a plain tensor with its gradient, of zeros, in `.grad`.
-
-    On the meta device, where a network has shapes and no memory, it gets none.
-    """
-    if not values.is_meta:
-        values.grad = torch.zeros_like(values)
-    return values
-
-
-class Module:
+class Module(Tree):
     """A differentiable function with parameters: subclasses write `run` and `back`.
 
     A tensor attribute is a parameter, unless `buffers` names it as state that isn't learned. A
     module attribute is a child, and so is every module in lists, tuples and dicts, nested or not.
-    There is nothing to register.
+    There is nothing to register. What is done to parameters and children is in `Tree`.
+
+    Outputs are plain tensors, behind which PyTorch finds no graph: `backward` takes the place of
+    its `.backward()`, which would say "element 0 of tensors does not require grad". For a loss,
+    a layer or a tool of PyTorch that needs one, wrap the module: `chainrule.as_torch(model)`.
 
     Attributes:
-        training: true until `.eval()`; batch normalization behaves differently in the two.
         constants: the places of inputs that are data, as a loss's target (1,): no gradient.
     """
 
-    buffers: ClassVar[tuple[str, ...]] = ()
     constants: ClassVar[tuple[int, ...]] = ()
-    training: bool = True
     _last_pullback: Pullback | None = None
 
     # To type checkers `*args: Any, **kwargs: Any` says that subclasses have their own parameters.
@@ -58,7 +47,7 @@ class Module:
 
         There may be several inputs before the tape, integers among them, and a tuple of outputs.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no run(x, tape)")
+        raise NotImplementedError(_lacks(self, "run(x, tape)"))
 
     def back(self, *args: Any, **kwargs: Any) -> Any:
         """`back(gy, tape)`: given dL/dy, add the parameters' gradients and return dL/dx.
@@ -67,7 +56,7 @@ class Module:
         return None instead of dL/dx when `tape.wants_gradient(x)` is false. For several outputs gy
         is a tuple; for several inputs it returns one, with None for those of integers.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no back(gy, tape)")
+        raise NotImplementedError(_lacks(self, "back(gy, tape)"))
 
     def multiply_adds(self, x_shape: torch.Size, y_shape: torch.Size) -> int | None:
         """Multiplications, each with its addition, of one forward pass, as `summary` counts them.
@@ -84,6 +73,7 @@ class Module:
 
         Raises:
             TypeError: there is no input, or it is no tensor.
+            RuntimeError: under `torch.autocast`.
         """
         self._last_pullback = None
         y, self._last_pullback = self.pullback(*inputs)
@@ -121,15 +111,12 @@ class Module:
         that changes while one is open is an error. `back` takes what `backward` takes.
         """
         inputs = _detached(self, inputs)
-        tape = Tape(*inputs)
+        tape = SparingTape(self, *inputs) if self.some_are_frozen else Tape(*inputs)
         y = _placed(self, self.run, *inputs, tape)
         tape.watch_outputs(*as_tuple(y))
         # Not y and the inputs themselves, which this pass must not keep alive.
-        kinds = [(each.shape, each.dtype) for each in as_tuple(y)]
-        outputs = kinds if isinstance(y, tuple) else kinds[0]
-        wanted = [
-            x.is_floating_point() and place not in self.constants for place, x in enumerate(inputs)
-        ]
+        outputs = [_kind(each) for each in y] if isinstance(y, tuple) else _kind(y)
+        dtypes = [x.dtype for x in inputs]
 
         def back(gy: Any, /, input_gradient: bool = True, listener: Listener | None = None) -> Any:
             nonlocal tape
@@ -140,10 +127,11 @@ class Module:
             spent.source_gradient = input_gradient
             if listener is not None:
                 spent.listen(listener)
-            gx = _placed(self, _whole_back, self, gy, spent)
+            gx = _placed(self, _back, self, gy, spent)
             if not input_gradient:
                 return None
-            _check_input_gradients(self, gx, wanted)
+            if not isinstance(gx, Tensor):
+                _check_input_gradients(self, gx, dtypes)
             return gx
 
         del inputs
@@ -153,110 +141,12 @@ class Module:
         """y = f(x) with nothing kept for a backward pass: every activation is freed once used."""
         return _placed(self, self.run, *_detached(self, inputs), Tape(keep=False))
 
-    # -- parameters and state -------------------------------------------------------------------
 
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules held by this one's attributes, with the names a state dict gives them."""
-        for name, value in vars(self).items():
-            yield from _modules_in(name, value)
-
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, depth first; a module at two places comes twice."""
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
-
-    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Parameters and buffers by the names a state dict gives them; shared ones come twice."""
-        for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Tensor):
-                    yield (f"{prefix}.{name}" if prefix else name), value
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """The learned tensors by name, each once."""
-        seen: set[int] = set()
-        for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                learned = isinstance(value, Tensor) and name not in module.buffers
-                if learned and id(value) not in seen:
-                    seen.add(id(value))
-                    yield (f"{prefix}.{name}" if prefix else name), value
-
-    def parameters(self) -> list[Tensor]:
-        """The learned tensors, each once: what an optimizer takes, `torch.optim` too."""
-        return [value for _, value in self.named_parameters()]
-
-    def param(self) -> list[tuple[Tensor, Tensor]]:
-        """(parameter, gradient) pairs. The gradient is the parameter's `.grad`, not a copy."""
-        return [(value, gradient_of(value)) for value in self.parameters()]
-
-    def zero_grad(self) -> None:
-        """Set every gradient to zero, in place."""
-        ops.zero([gradient for _, gradient in self.param()])
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The live parameters and buffers by name, with PyTorch's names and layouts.
-
-        Raises:
-            ValueError: two different tensors have one name.
-        """
-        return state_dict_of(self.named_tensors())
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy values by name into the parameters and buffers; all of them or none.
-
-        Raises:
-            StateDictError: lists what is missing, what is extra, and what has another shape.
-        """
-        load_into(self.state_dict(), state)
-
-    def to(self, *targets: str | torch.device | torch.dtype) -> Self:
-        """Move parameters, gradients and buffers to a device and/or a float dtype, in place.
-
-        Raises:
-            TypeError: the dtype is not a float one.
-        """
-        for target in targets:
-            if isinstance(target, torch.dtype) and not target.is_floating_point:
-                raise TypeError(f"parameters must have a float dtype, got {target}")
-        for _, value in self.named_tensors():
-            gradient, value.grad = value.grad, None
-            value.data = _moved(value.data, targets)
-            increment_version(value)  # an open pass computed with another one
-            if gradient is not None:
-                value.grad = _moved(gradient, targets)
-        return self
-
-    def cuda(self) -> Self:
-        """Move to the GPU: `.to("cuda")`."""
-        return self.to("cuda")
-
-    def train(self, training: bool = True) -> Self:
-        """Switch this module and all below it to training (or, with false, to evaluation)."""
-        for _, module in self.named_modules():
-            module.training = training
-        return self
-
-    def eval(self) -> Self:
-        """Switch to evaluation: batch normalization uses its running statistics."""
-        return self.train(False)
-
-    def arguments(self) -> str:
-        """The constructor's arguments, for `repr`."""
-        return ""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy or a pickle takes over: all but the pass that waits for its `backward`."""
-        return {name: value for name, value in vars(self).items() if name != "_last_pullback"}
-
-    def __repr__(self) -> str:
-        children = [
-            f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()
-        ]
-        if not children:
-            return f"{type(self).__name__}({self.arguments()})"
-        return f"{type(self).__name__}(\n  " + "\n  ".join(children) + "\n)"
+def _lacks(module: Module, method: str) -> str:
+    return (
+        f"{type(module).__name__} has no {method}: a module has run and back, from which forward "
+        "and backward follow; see docs/your-own-layer.md"
+    )
 
 
 def _detached(module: Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -267,19 +157,18 @@ def _detached(module: Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             raise TypeError(
                 f"{first_line(module)}: expected the input to be a tensor, got {type(x).__name__}"
             )
-    return tuple(x.detach() for x in inputs)
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        _refuse_autocast(module, inputs[0].device.type)
+    return tuple([x.detach() for x in inputs])
 
 
-def _modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
-    """The modules in an attribute's value, named by their way through its containers."""
-    if isinstance(value, Module):
-        yield name, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _modules_in(f"{name}.{key}", item)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _modules_in(f"{name}.{index}", item)
+def _refuse_autocast(module: Module, device: str) -> None:
+    if torch.is_autocast_enabled(device):
+        raise RuntimeError(
+            f"{first_line(module)}: torch.autocast doesn't reach chainrule's kernels; convert the "
+            "model and its input with .to(dtype), or run them within "
+            f'torch.autocast("{device}", enabled=False)'
+        )
 
 
 def as_tuple(values: Any) -> tuple[Any, ...]:
@@ -288,6 +177,10 @@ def as_tuple(values: Any) -> tuple[Any, ...]:
 
 
 _Kind = tuple[torch.Size, torch.dtype]
+
+
+def _kind(x: Tensor) -> _Kind:
+    return x.shape, x.dtype
 
 
 def _checked(module: Module, gy: Any, outputs: list[_Kind] | _Kind) -> Any:
@@ -317,6 +210,7 @@ def _checked_one(module: Module, gy: Any, shape: torch.Size, dtype: torch.dtype)
         raise ValueError(
             f"{first_line(module)}: expected the output's gradient to have the output's shape "
             f"{tuple(shape)}, got {tuple(gy.shape)}"
+            + ("" if gy.shape else "; after a loss it is what the loss's own backward() returns")
         )
     if gy.dtype != dtype:
         raise TypeError(
@@ -326,7 +220,11 @@ def _checked_one(module: Module, gy: Any, shape: torch.Size, dtype: torch.dtype)
     return gy.detach()
 
 
-def _check_input_gradients(module: Module, gx: Any, wanted: list[bool]) -> None:
+def _check_input_gradients(module: Module, gx: Any, dtypes: list[torch.dtype]) -> None:
+    wanted = [
+        dtype.is_floating_point and place not in module.constants
+        for place, dtype in enumerate(dtypes)
+    ]
     if not isinstance(gx, tuple):
         if gx is None and any(wanted):
             raise TapeError(
@@ -346,7 +244,7 @@ def _check_input_gradients(module: Module, gx: Any, wanted: list[bool]) -> None:
             )
 
 
-def _whole_back(module: Module, gy: Any, tape: Tape) -> Any:
+def _back(module: Module, gy: Any, tape: Tape) -> Any:
     gx = module.back(gy, tape)
     tape.finish()
     return gx
@@ -356,7 +254,10 @@ def _placed(root: Module, function: Callable[..., Any], *arguments: Any) -> Any:
     """`function(*arguments)` without autograd; an error says at which module below root it was."""
     try:
         with torch.no_grad():
-            return function(*arguments)
+            if not profiler_runs():
+                return function(*arguments)
+            with ranges(f"{type(root).__name__}.{function.__name__.lstrip('_')}"):
+                return function(*arguments)
     except Exception as error:
         name = _place_of(error, root)
         if name and error.args and isinstance(error.args[0], str):
@@ -380,10 +281,3 @@ def _place_of(error: Exception, root: Module) -> str:
             if id(each) in names:
                 return names[id(each)]
     return ""
-
-
-def _moved(value: Tensor, targets: tuple[str | torch.device | torch.dtype, ...]) -> Tensor:
-    for target in targets:
-        if not isinstance(target, torch.dtype) or value.is_floating_point():
-            value = value.to(target)
-    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,6 +37,13 @@ class StateDictError(ValueError):
         super().__init__("the state dict does not fit this module; " + "; ".join(parts))
 
 
+class IncompatibleKeys(NamedTuple):
+    """What a state dict and a module don't have in common, by PyTorch's names for it."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
 def state_dict_of(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors by name.
 
@@ -49,21 +57,25 @@ def state_dict_of(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
     return state
 
 
-def load_into(ours: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+def load_into(
+    ours: Mapping[str, Tensor], state: Mapping[str, Tensor], strict: bool
+) -> IncompatibleKeys:
     """Copy the values of `state` into the tensors of `ours` that have their names.
 
     Raises:
-        StateDictError: a name or a shape differs; nothing was copied.
+        StateDictError: a shape differs or, if strict, a name; nothing was copied.
     """
     missing = [name for name in ours if name not in state]
     extra = [name for name in state if name not in ours]
+    common = [name for name in ours if name in state]
     misshapen = {
-        name: (tuple(value.shape), tuple(state[name].shape))
-        for name, value in ours.items()
-        if name in state and value.shape != state[name].shape
+        name: (tuple(ours[name].shape), tuple(state[name].shape))
+        for name in common
+        if ours[name].shape != state[name].shape
     }
-    if missing or extra or misshapen:
+    if misshapen or (strict and (missing or extra)):
         raise StateDictError(missing, extra, misshapen)
     with torch.no_grad():
-        for name, value in ours.items():
-            value.copy_(state[name].detach())
+        for name in common:
+            ours[name].copy_(state[name].detach())
+    return IncompatibleKeys(missing, extra)

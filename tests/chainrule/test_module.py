@@ -185,11 +185,11 @@ def test_a_module_without_run_or_back_says_so():
         def run(self, x: Tensor, tape: Tape) -> Tensor:
             return x
 
-    with pytest.raises(NotImplementedError, match=r"^Module has no run\(x, tape\)$"):
+    with pytest.raises(NotImplementedError, match=r"^Module has no run\(x, tape\): a module"):
         Module().forward(torch.ones(1))
     half = Half()
     half.forward(torch.ones(1))
-    with pytest.raises(NotImplementedError, match=r"^Half has no back\(gy, tape\)$"):
+    with pytest.raises(NotImplementedError, match=r"^Half has no back\(gy, tape\): a module"):
         half.backward(torch.ones(1))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -116,6 +116,18 @@ def use_backend(chosen: Any) -> Iterator[None]:
     """
     upper = _named(chosen) if isinstance(chosen, str) else _as_backend(chosen)
     token = _chosen.set((_chosen.get() or _table()).below(upper))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+@contextmanager
+def around(wrap: Callable[[Ops], Ops]) -> Iterator[None]:
+    """For a while and in this thread, what `wrap` makes of each backend computes in its place."""
+    table = _chosen.get() or _table()
+    wrapped = Table({key: wrap(ops) for key, ops in table.entries.items()}, wrap(table.rest))
+    token = _chosen.set(wrapped)
     try:
         yield
     finally:

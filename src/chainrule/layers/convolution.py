@@ -40,10 +40,11 @@ class Convolution(Module):
 
         Without an activation y is not read; give gy instead.
         """
-        gweight, gbias = ops.block_parameter_grads(x, gy, y, block)
-        tape.add(self.weight, gweight)
-        if self.bias is not None:
-            tape.add(self.bias, gbias)
+        if not self.frozen:
+            gweight, gbias = ops.block_parameter_grads(x, gy, y, block)
+            tape.add(self.weight, gweight)
+            if self.bias is not None:
+                tape.add(self.bias, gbias)
         if not tape.wants_gradient(x):
             return None
         return ops.block_input_grad(gy, y, self.weight, image_size(x), block)

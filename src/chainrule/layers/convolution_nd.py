@@ -67,10 +67,11 @@ class FlatConvolution(Module):
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         (x,) = tape.take(self)
         gy, images = self.parted(gy), self.images(x)
-        gweight, gbias = ops.block_parameter_grads(images, gy, gy, self.block)
-        tape.add(self.weight, gweight.reshape(self.weight.shape))
-        if self.bias is not None:
-            tape.add(self.bias, gbias)
+        if not self.frozen:
+            gweight, gbias = ops.block_parameter_grads(images, gy, gy, self.block)
+            tape.add(self.weight, gweight.reshape(self.weight.shape))
+            if self.bias is not None:
+                tape.add(self.bias, gbias)
         if not tape.wants_gradient(x):
             return None
         size = images.shape[2], images.shape[3]

@@ -46,10 +46,11 @@ class Linear(Module):
 
     def back(self, gy: Tensor, tape: Tape) -> Tensor | None:
         (x,) = tape.take(self)
-        gweight, gbias = ops.linear_parameter_grads(x, gy)
-        tape.add(self.weight, gweight)
-        if self.bias is not None:
-            tape.add(self.bias, gbias)
+        if not self.frozen:
+            gweight, gbias = ops.linear_parameter_grads(x, gy)
+            tape.add(self.weight, gweight)
+            if self.bias is not None:
+                tape.add(self.bias, gbias)
         return ops.linear_input_grad(gy, self.weight) if tape.wants_gradient(x) else None
 
     def arguments(self) -> str:

@@ -46,8 +46,13 @@ def embedding(index: Tensor, weight: Tensor) -> Tensor:
 
     Raises:
         TypeError: the index is not of int64 or int32.
-        ValueError: an index outside of [0, K).
+        ValueError: an index outside of [0, K), or on another device than the weight.
     """
+    if index.device != weight.device:
+        raise ValueError(
+            f"Embedding: the input is on {index.device} and the weight on {weight.device}; "
+            "move one of them with .to(device)"
+        )
     check_indices("Embedding", "index", index, weight.shape[0])
     return on(weight).embedding(index, weight)
 
