@@ -1,10 +1,11 @@
 """Recurrent cells, step by step: docs/gradients.md#recurrence.
 
-The inputs' part of all steps' sums comes ready, (T, N, G * H), as one product of matrices; only the
-state's part has to wait for the step before.
+The inputs' part of all steps' sums comes ready, (T, N, G * H), as one product of matrices. What
+remains of a step waits for the one before, so it is kept short: everything else is done for all
+steps at once, before or after.
 """
 
-from torch import Tensor
+from torch import Tensor, cat
 
 
 def lstm(
@@ -15,18 +16,21 @@ def lstm(
     Of all steps: h and c, (T, N, H), and (i, f, g, o), (T, N, 4 H).
     """
     gates = gates.clone() if bias is None else gates + bias
-    size, weight_t = h.shape[1], weight.t()
-    states, cells = (gates.new_empty(*gates.shape[:2], size) for _ in range(2))
-    for step, (sums, state, cell) in enumerate(zip(gates, states, cells, strict=True)):
+    i, f, g, o = (part.unbind() for part in gates.chunk(4, 2))
+    both = gates[:, :, : 2 * h.shape[1]].unbind()  # i and f
+    states: list[Tensor] = []
+    cells: list[Tensor] = []
+    weight_t = weight.t()
+    for step, sums in enumerate(gates.unbind()):
         sums.addmm_(h, weight_t)
-        sums[:, : 2 * size].sigmoid_()
-        sums[:, 2 * size : 3 * size].tanh_()
-        sums[:, 3 * size :].sigmoid_()
-        i, f, g, o = sums.chunk(4, 1)
-        cell.copy_(f * c).addcmul_(i, g)
-        state.copy_(cell.tanh()).mul_(o)
-        h, c = states[step], cell
-    return states, cells, gates
+        both[step].sigmoid_()
+        g[step].tanh_()
+        o[step].sigmoid_()
+        c = (f[step] * c).addcmul_(i[step], g[step])
+        h = c.tanh().mul_(o[step])
+        cells.append(c)
+        states.append(h)
+    return _together(states), _together(cells), gates
 
 
 def lstm_grad(
@@ -38,22 +42,25 @@ def lstm_grad(
     c: Tensor,
     weight: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """dL/dgates of all steps, and dL/dh and dL/dc of the state before the first."""
-    ggates = gates.new_empty(gates.shape)
+    """dL/dgates of all steps, and dL/dh and dL/dc of the state before the first.
+
+    Of the gates i, f and g it is dL/dc times a slope that is known beforehand, of o dL/dh.
+    """
+    i, f, g, o = gates.chunk(4, 2)
+    before, curved = cat((c[None], cells[:-1])), cells.tanh()
+    slopes = (g * i * (1 - i), before * f * (1 - f), i * (1 - g * g), curved * o * (1 - o))
+    ggates = cat(slopes, 2)
+    by_cell = ggates.reshape(*gy.shape[:2], 4, -1)[:, :, :3].unbind()
+    by_state = ggates.chunk(4, 2)[3].unbind()
+    through = (o * (1 - curved * curved)).unbind()  # dh/dc
     gh = gy.new_zeros(gy.shape[1:]) if gh is None else gh
     gc = gy.new_zeros(gy.shape[1:]) if gc is None else gc
     for step in reversed(range(len(gates))):
-        i, f, g, o = gates[step].chunk(4, 1)
-        gi, gf, gg, go = ggates[step].chunk(4, 1)
-        before = cells[step - 1] if step else c
-        curved = cells[step].tanh()
         gh = gh + gy[step]
-        gc = gc + gh * o * (1 - curved * curved)
-        gi.copy_(gc * g * i * (1 - i))
-        gf.copy_(gc * before * f * (1 - f))
-        gg.copy_(gc * i * (1 - g * g))
-        go.copy_(gh * curved * o * (1 - o))
-        gc = gc * f
+        gc = gc.addcmul(gh, through[step])
+        by_cell[step].mul_(gc.unsqueeze(1))
+        by_state[step].mul_(gh)
+        gc.mul_(f[step])
         gh = ggates[step] @ weight
     return ggates, gh, gc
 
@@ -65,17 +72,19 @@ def gru(
 
     Of all steps: h, (T, N, H), (r, z, n), (T, N, 3 H), and n's part of a, (T, N, H).
     """
-    size, weight_t, gates = h.shape[1], weight.t(), gates.clone()
-    states, inner = (gates.new_empty(*gates.shape[:2], size) for _ in range(2))
-    for step, sums in enumerate(gates):
+    gates, size, weight_t = gates.clone(), h.shape[1], weight.t()
+    r, z, n = (part.unbind() for part in gates.chunk(3, 2))
+    both = gates[:, :, : 2 * size].unbind()  # r and z
+    states: list[Tensor] = []
+    inner: list[Tensor] = []
+    for step in range(len(gates)):
         a = h @ weight_t if bias is None else bias.addmm(h, weight_t)
-        inner[step] = a[:, 2 * size :]
-        sums[:, : 2 * size].add_(a[:, : 2 * size]).sigmoid_()
-        r, z, n = sums.chunk(3, 1)
-        n.addcmul_(r, inner[step]).tanh_()
-        states[step] = n.lerp(h, z)
-        h = states[step]
-    return states, gates, inner
+        inner.append(a[:, 2 * size :])
+        both[step].add_(a[:, : 2 * size]).sigmoid_()
+        n[step].addcmul_(r[step], inner[step]).tanh_()
+        h = n[step].lerp(h, z[step])
+        states.append(h)
+    return _together(states), gates, _together(inner)
 
 
 def gru_grad(
@@ -87,19 +96,24 @@ def gru_grad(
     h: Tensor,
     weight: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """dL/dgates and dL/da of all steps, and dL/dh of the state before the first."""
-    size, ggates = h.shape[1], gates.new_empty(gates.shape)
-    ga = gates.new_empty(gates.shape)
+    """dL/dgates and dL/da of all steps, and dL/dh of the state before the first.
+
+    All three gates' are dL/dh times a slope that is known beforehand.
+    """
+    r, z, n = gates.chunk(3, 2)
+    before, slope = cat((h[None], states[:-1])), (1 - z) * (1 - n * n)
+    ga = cat((slope * inner * r * (1 - r), (before - n) * z * (1 - z), slope * r), 2)
+    parts = ga.reshape(*gy.shape[:2], 3, -1).unbind()
+    total = gy.clone()
     gh = gy.new_zeros(gy.shape[1:]) if gh is None else gh
     for step in reversed(range(len(gates))):
-        r, z, n = gates[step].chunk(3, 1)
-        gr, gz, gn = ggates[step].chunk(3, 1)
-        before = states[step - 1] if step else h
-        gh = gh + gy[step]
-        gn.copy_(gh * (1 - z) * (1 - n * n))
-        gz.copy_(gh * (before - n) * z * (1 - z))
-        gr.copy_(gn * inner[step] * r * (1 - r))
-        ga[step] = ggates[step]
-        ga[step, :, 2 * size :] *= r
-        gh = (gh * z).addmm_(ga[step], weight)
-    return ggates, ga, gh
+        gh = total[step].add_(gh)
+        parts[step].mul_(gh.unsqueeze(1))
+        gh = (gh * z[step]).addmm_(ga[step], weight)
+    gn = slope.mul_(total)
+    return cat((ga[:, :, : 2 * h.shape[1]], gn), 2), ga, gh
+
+
+def _together(steps: list[Tensor]) -> Tensor:
+    """(N, H) of each step -> (T, N, H)."""
+    return cat(steps).reshape(len(steps), *steps[0].shape)
