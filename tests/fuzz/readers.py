@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import itertools
 import json
@@ -170,6 +171,45 @@ def _curves(folder: Path) -> Callable[[Path], object]:
     return lambda path: save_curves(path, folder / "curves.png")
 
 
+def _zarr_store(folder: Path) -> Path:
+    """A small store of each version: OME-Zarr in the third, an array in the second."""
+    import zarr
+
+    for version in (3, 2):
+        scale = {"axes": [{"name": name} for name in "zyx"], "datasets": [{"path": "0"}]}
+        said = {"ome": {"multiscales": [scale], "omero": {"channels": [{"label": "DAPI"}]}}}
+        group = zarr.create_group(folder / f"{version}.zarr", zarr_format=version, attributes=said)
+        array = group.create_array("0", shape=(1, 9, 7), dtype="u2", chunks=(1, 9, 4))
+        array[...] = _pixels(1, 9, 7)
+    return folder
+
+
+_ZARR_FILES = ("3.zarr/zarr.json", "3.zarr/0/zarr.json", "2.zarr/0/.zarray", "3.zarr/0/c/0/0/0")
+
+
+def _zarrs(folder: Path) -> list[bytes]:
+    """Files of the store, each with its number as the first byte."""
+    store = _zarr_store(folder)
+    return [bytes([i]) + (store / name).read_bytes() for i, name in enumerate(_ZARR_FILES)]
+
+
+def _zarr(folder: Path) -> Callable[[Path], object]:
+    """Reads the store with one of its files damaged."""
+    store = _zarr_store(folder / "stores")
+
+    def read(path: Path) -> None:
+        damaged = path.read_bytes() or bytes(1)
+        place = store / _ZARR_FILES[damaged[0] % len(_ZARR_FILES)]
+        whole = place.read_bytes()
+        place.write_bytes(damaged[1:])
+        try:
+            _stack(store / "2.zarr" / "0" if "2.zarr" in place.parts else store / "3.zarr")
+        finally:
+            place.write_bytes(whole)
+
+    return read
+
+
 def _plain(read: Callable[[Path], object]) -> Callable[[Path], Callable[[Path], object]]:
     return lambda folder: read
 
@@ -208,3 +248,6 @@ READERS = {
         ".toml", lambda folder: [RECIPE], _plain(lambda path: configure(**read_recipe(path)))
     ),
 }
+
+if importlib.util.find_spec("zarr"):  # there is none for Python 3.10
+    READERS["zarr"] = Reader(".json", _zarrs, _zarr)

@@ -19,7 +19,14 @@ from noise2noise.cli.common import (
 )
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError, out_of_memory
-from noise2noise.files import list_images, open_stack, refuse_existing, result_name, suffixes
+from noise2noise.files import (
+    is_image_folder,
+    list_images,
+    open_stack,
+    refuse_existing,
+    result_name,
+    suffixes,
+)
 from noise2noise.inference import Settings
 from noise2noise.noise import NoiseProfile
 from noise2noise.shipped import default_model
@@ -104,7 +111,7 @@ def denoise(
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Remove noise from images and stacks of any size: PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG XL,
-    AVIF and .npy, integers or floats of any range.
+    AVIF, OME-Zarr and .npy, integers or floats of any range.
 
     Size, axes, bit depth, transparency and metadata stay as they are. An image that can't be
     used is skipped and reported, and the exit status is then 2.
@@ -209,7 +216,7 @@ def _jobs(images: list[Path], output: Path | None) -> list[tuple[Path, Path]]:
 
 
 def _files(path: Path, output: Path | None) -> list[Path]:
-    if not path.is_dir():
+    if not path.is_dir() or is_image_folder(path):
         return [path]
     files = list_images(path)
     if output is not None:
@@ -220,7 +227,10 @@ def _files(path: Path, output: Path | None) -> list[Path]:
 
 
 def _beside(source: Path) -> Path:
-    return source.with_name(result_name(source, f"{source.stem}_denoised"))
+    stem = source.stem
+    if stem.lower().endswith(".ome"):  # cells.ome.zarr, cells.ome.tif
+        return source.with_name(result_name(source, f"{stem[:-4]}_denoised{stem[-4:]}"))
+    return source.with_name(result_name(source, f"{stem}_denoised"))
 
 
 def _destinations(sources: list[Path], output: Path | None) -> list[tuple[Path, Path]]:

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from noise2noise.errors import UserError
+from noise2noise.files.guard import UnusableError
 
 LETTERS = "TZCSYXQI"
+MOST_DIMENSIONS = 8
+_MOST_SAMPLES = 4  # a last axis no longer than this holds the samples of a pixel
 _SEQUENCES = "QI"  # which alone may be there several times
 
 
@@ -23,17 +26,19 @@ _SEQUENCES = "QI"  # which alone may be there several times
 class Axes:
     """An array whose dimensions lie in any order, seen as planes of (h, w, samples).
 
-    Planes are numbered in the order in which the other dimensions lie, the last of them fastest.
-    Samples are along S, wherever that lies, or along C where it comes last: the channels of a pixel
-    then lie side by side, and are read together.
+    Planes are numbered in the order in which the other dimensions lie, or in that of `numbered`,
+    the last of them fastest. Samples are along S, wherever that lies, or along C where it comes
+    last: the channels of a pixel then lie side by side, and are read together.
 
     Attributes:
         stored: a letter for each dimension, as they lie in the array.
         shape: the sizes, in the same order.
+        numbered: the letters of the dimensions that number planes, where they lie in another order.
     """
 
     stored: str
     shape: tuple[int, ...]
+    numbered: str = ""
 
     @functools.cached_property
     def order(self) -> tuple[int, ...]:
@@ -43,6 +48,8 @@ class Axes:
         if samples < 0 and self.stored.endswith("C"):
             samples = last
         plane = [self.stored.index(letter) for letter in "YX"] + [samples] * (samples >= 0)
+        if self.numbered:
+            return (*(self.stored.index(letter) for letter in self.numbered), *plane)
         return (*(place for place in range(last + 1) if place not in plane), *plane)
 
     @property
@@ -101,6 +108,28 @@ class Axes:
         return tuple(sorted(own).index(place) for place in own)
 
 
+def usual(shape: Sequence[int]) -> str:
+    """The axes of an array that doesn't say: (..., H, W), or (..., H, W, S) where S is 1 to 4; the
+    axes before are T, Z and C.
+
+    Raises:
+        UnusableError: fewer than 2 dimensions, or too many.
+    """
+    if len(shape) > 2 and shape[-1] <= _MOST_SAMPLES:
+        return leading(len(shape) - 1) + "S"
+    return leading(len(shape))
+
+
+def leading(dimensions: int) -> str:
+    """The axes of an array without samples that doesn't say."""
+    if not 2 <= dimensions <= MOST_DIMENSIONS:
+        raise UnusableError(
+            f"holds an array of {dimensions} dimensions; 2 to {MOST_DIMENSIONS} are an image"
+        )
+    before = dimensions - 2
+    return "Q" * (before - 3) + "TZC"[:before] + "YX"
+
+
 def named(letters: str, shape: Sequence[int], name: object) -> Axes:
     """Axes as somebody names them, checked.
 
@@ -152,3 +181,10 @@ def with_samples(letters: str, place: int, name: object) -> str:
     others = letters.replace("S", "Q")
     place %= count
     return others[:place] + "S" + others[place + 1 :]
+
+
+def samples_at(place: int, shape: Sequence[int], name: object) -> str:
+    """The axes of an array that doesn't say, but for the one that holds the samples."""
+    others = leading(len(shape) - 1)
+    index = place + len(shape) if place < 0 else place
+    return with_samples(others[:index] + "S" + others[index:], place, name)

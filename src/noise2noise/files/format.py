@@ -18,15 +18,22 @@ class Format(ABC):
         name: as people call it.
         suffixes: of its files, in lower case, with the dot.
         written_as: the suffix of a result, if files of this format can only be read.
+        is_folder: whether what has these suffixes is a folder.
     """
 
     name: str
     suffixes: tuple[str, ...]
     written_as: str = ""
+    is_folder: bool = False
 
     @abstractmethod
     def recognises(self, head: bytes) -> bool:
         """Whether a file that begins with these bytes, at most `HEAD`, is of this format."""
+
+    def recognises_folder(self, folder: Path) -> bool:
+        """Whether a folder is an image of this format."""
+        del folder
+        return False
 
     @abstractmethod
     def open(self, path: Path) -> Stack:
@@ -51,7 +58,7 @@ class Format(ABC):
         return Held(pixels, 4 * pixels)
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
-        """Write a file that doesn't exist yet, or is empty.
+        """Write a file, or into a folder, that is empty.
 
         Arguments:
             path: a temporary place, renamed by the caller when all is written.

@@ -6,6 +6,7 @@ names an instance of `Format`; it comes before those in the table.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import struct
@@ -25,13 +26,15 @@ from noise2noise.files.guard import UnusableError, reading
 from noise2noise.files.jpeg import JPEG
 from noise2noise.files.jxl import JXL
 from noise2noise.files.npy import NPY
+from noise2noise.files.place import replacing_folder
 from noise2noise.files.png import PNG
 from noise2noise.files.raw import RAW
 from noise2noise.files.stack import Finish, Header, Stack
 from noise2noise.files.tiff import TIFF
 from noise2noise.files.webp import WEBP
+from noise2noise.files.zarr import ZARR
 
-FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF, NPY, RAW)
+FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF, ZARR, NPY, RAW)
 
 GROUP = "noise2noise.files"
 
@@ -100,11 +103,27 @@ def open_stack(
 
 def _open(path: Path) -> Stack:
     with reading(path):
+        if path.is_dir():
+            folder_format = _format_of_folder(path)
+            if folder_format is None:
+                raise UnusableError("is a folder where an image file is needed")
+            return folder_format.open(path)
         head = _head(path)
         for each in formats():
             if each.recognises(head):
                 return in_colour(each.open(path))
         raise UnusableError(f"is not an image that can be read; use {_names_in_words()}")
+
+
+def is_image_folder(path: str | Path) -> bool:
+    """Whether something is a folder that is one image: an OME-Zarr, for one."""
+    return _format_of_folder(Path(path)) is not None
+
+
+def _format_of_folder(path: Path) -> Format | None:
+    if not path.is_dir():
+        return None
+    return next((each for each in formats() if each.recognises_folder(path)), None)
 
 
 def write_stack(
@@ -126,7 +145,7 @@ def write_stack(
     path = Path(path)
     file_format = format_for(path, header)
     try:
-        with replacing(path, overwrite) as temporary:
+        with _replacing(file_format, path, overwrite) as temporary:
             file_format.write(temporary, header, bands)
     except FileExistsError:
         raise UserError(f"{path} exists already; choose another name or add --overwrite") from None
@@ -139,6 +158,14 @@ def write_stack(
         raise UserError(
             f"{path} can't be written as {file_format.name} ({error}); end the name in .tif or .png"
         ) from error
+
+
+def _replacing(
+    file_format: Format, path: Path, overwrite: bool
+) -> contextlib.AbstractContextManager[Path]:
+    if file_format.is_folder:
+        return replacing_folder(path, overwrite, file_format.recognises_folder)
+    return replacing(path, overwrite)
 
 
 def format_for(path: str | Path, header: Header | None = None) -> Format:
@@ -199,7 +226,9 @@ def list_images(folder: str | Path) -> list[Path]:
         images = sorted(
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in known and path.name[0] != "." and path.is_file()
+            if path.suffix.lower() in known
+            and path.name[0] != "."
+            and (path.is_file() or is_image_folder(path))
         )
     except OSError as error:
         raise UserError(f"{folder} could not be listed: {error.strerror}") from error
@@ -212,8 +241,6 @@ def list_images(folder: str | Path) -> list[Path]:
 
 def _head(path: Path) -> bytes:
     """The first bytes of a file: all that its format is told by."""
-    if path.is_dir():
-        raise UnusableError("is a folder where an image file is needed")
     if not path.is_file():
         raise UnusableError("is not a regular file; copy the image into one")
     try:

@@ -11,15 +11,13 @@ from typing import BinaryIO
 import numpy as np
 import numpy.lib.format
 
-from noise2noise.files.axes import Axes, named, with_samples
+from noise2noise.files.axes import Axes, named, samples_at, usual
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_size, reading
 from noise2noise.files.stack import STREAMED, Header, Held, Metadata, Stack, colour_of
 
 _MAGIC = b"\x93NUMPY"
 _BLOCK = 2**20
-_MOST_DIMENSIONS = 8
-_MOST_SAMPLES = 4  # a last axis no longer than this holds the samples of a pixel
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class _NpyStack(Stack):
         self._array = np.lib.format.open_memmap(path, mode="r")
         if self._array.dtype.kind not in "uif":
             raise UnusableError(f"holds {self._array.dtype}; save it as integers or floats")
-        self._axes = Axes(_usual(self._array.shape), self._array.shape)
+        self._axes = Axes(usual(self._array.shape), self._array.shape)
         super().__init__(self._described(), path)
 
     @property
@@ -108,9 +106,7 @@ class _NpyStack(Stack):
             self.header = self._described()
 
     def with_channel_axis(self, place: int) -> None:
-        leading = _leading(self._array.ndim - 1)
-        index = place + self._array.ndim if place < 0 else place
-        self.with_axes(with_samples(leading[:index] + "S" + leading[index:], place, self.name))
+        self.with_axes(samples_at(place, self._array.shape, self.name))
 
     def _described(self) -> Header:
         axes, dtype = self._axes, self._array.dtype
@@ -129,19 +125,3 @@ class _NpyStack(Stack):
         array = np.lib.format.open_memmap(self.name, mode="r")
         window = array[self._axes.window(plane, rows, columns)]
         return self._axes.from_stored(window).astype(self.header.dtype)
-
-
-def _usual(shape: tuple[int, ...]) -> str:
-    """(..., H, W), or (..., H, W, S) where S is 1 to 4; the axes before are T, Z and C."""
-    if len(shape) > 2 and shape[-1] <= _MOST_SAMPLES:
-        return _leading(len(shape) - 1) + "S"
-    return _leading(len(shape))
-
-
-def _leading(dimensions: int) -> str:
-    if not 2 <= dimensions <= _MOST_DIMENSIONS:
-        raise UnusableError(
-            f"holds an array of {dimensions} dimensions; 2 to {_MOST_DIMENSIONS} are an image"
-        )
-    before = dimensions - 2
-    return "Q" * (before - 3) + "TZC"[:before] + "YX"

@@ -30,6 +30,29 @@ Alpha = Literal["", "straight", "premultiplied"]
 
 
 @dataclass(frozen=True)
+class Step:
+    """How far apart what lies along an axis is.
+
+    Attributes:
+        axis: its letter.
+        size: from one to the next, in `unit`.
+        unit: in full, as OME-Zarr has it: "micrometer", "second"; "" if none is said.
+    """
+
+    axis: str
+    size: float
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """What a channel of a micrograph is called, and its colour on a screen, as RRGGBB; or ""."""
+
+    name: str = ""
+    colour: str = ""
+
+
+@dataclass(frozen=True)
 class Metadata:
     """What a file says about its pixels.
 
@@ -43,6 +66,8 @@ class Metadata:
             OME descriptions state them, so a description isn't written beside any others.
         xmp: the XMP packet.
         photoshop: the image resources that Photoshop wrote, in which IPTC lies (JPEG's APP13).
+        steps: sizes of a pixel and of other steps, where a unit of length or time is known.
+        channels: of the axis C, in order.
         layout: what only the format that the file came in can hold (compression, tiles, private
             tags), for the writer of that format; each has a class of its own.
     """
@@ -54,6 +79,8 @@ class Metadata:
     described: tuple[tuple[int, ...], str] | None = None
     xmp: bytes = b""
     photoshop: bytes = b""
+    steps: tuple[Step, ...] = ()
+    channels: tuple[Channel, ...] = ()
     layout: Any = field(default=None, compare=False, repr=False)
 
 
@@ -267,6 +294,33 @@ def bands_of(stack: Stack, rows: int = 256) -> Iterator[np.ndarray]:
     for plane in range(header.planes):
         for top in range(0, header.height, rows):
             yield stack.read(plane, slice(top, min(top + rows, header.height)))
+
+
+def blocks_of(bands: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """The rows of a plane, so many at a time; the last may be fewer."""
+    kept: list[np.ndarray] = []
+    count = 0
+    for band in bands:
+        kept.append(band)
+        count += len(band)
+        if count < rows:
+            continue
+        joined = np.concatenate(kept) if len(kept) > 1 else band
+        whole = count // rows * rows
+        for top in range(0, whole, rows):
+            yield joined[top : top + rows]
+        kept, count = ([joined[whole:]], count - whole) if count > whole else ([], 0)
+    if count:
+        yield np.concatenate(kept)
+
+
+def next_plane(bands: Iterator[np.ndarray], height: int) -> Iterator[np.ndarray]:
+    """The bands of the next plane."""
+    row = 0
+    while row < height:
+        band = next(bands)
+        row += len(band)
+        yield band
 
 
 def whole_planes(header: Header, bands: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

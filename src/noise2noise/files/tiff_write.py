@@ -13,7 +13,7 @@ import tifffile
 from noise2noise.files import exif, tiff_tags
 from noise2noise.files.exif import Entry, Order
 from noise2noise.files.guard import quiet
-from noise2noise.files.stack import Header, Held, whole_planes
+from noise2noise.files.stack import Header, Held, blocks_of, next_plane, whole_planes
 from noise2noise.files.tiff_tags import TiffLayout
 
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
@@ -60,7 +60,7 @@ def write(path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         for plane in range(header.planes):
             entries = own.tags(plane) if own else foreign if plane == 0 else ()
             options = _options(header, layout, plane, entries, order)
-            data = _segments(_plane_of(rows, header.height), header, layout, order)
+            data = _segments(next_plane(rows, header.height), header, layout, order)
             if plane == 0 or own:
                 options["extratags"] = _extra_tags(header, entries, own is None, big, plane)
             file.write(data, **options)
@@ -155,33 +155,6 @@ def _strip(header: Header, layout: TiffLayout) -> int:
 # Pixels as bytes.
 
 
-def _plane_of(bands: Iterator[np.ndarray], height: int) -> Iterator[np.ndarray]:
-    """The bands of the next plane."""
-    row = 0
-    while row < height:
-        band = next(bands)
-        row += len(band)
-        yield band
-
-
-def _blocks(bands: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """The same rows, so many at a time; the last may be fewer."""
-    kept: list[np.ndarray] = []
-    count = 0
-    for band in bands:
-        kept.append(band)
-        count += len(band)
-        if count < rows:
-            continue
-        joined = np.concatenate(kept) if len(kept) > 1 else band
-        whole = count // rows * rows
-        for top in range(0, whole, rows):
-            yield joined[top : top + rows]
-        kept, count = ([joined[whole:]], count - whole) if count > whole else ([], 0)
-    if count:
-        yield np.concatenate(kept)
-
-
 def _segments(
     bands: Iterable[np.ndarray], header: Header, layout: TiffLayout, order: Order
 ) -> Iterator[bytes]:
@@ -196,7 +169,7 @@ def _segments(
     compress = tifffile.TIFF.COMPRESSORS[compression]
     predict = tifffile.TIFF.PREDICTORS[predictor]
     for part in parts:
-        for block in _blocks(part, length):
+        for block in blocks_of(part, length):
             values = _as_stored(block, header, layout).astype(header.dtype.newbyteorder(order))
             for left in range(0, header.width, width):
                 piece = np.ascontiguousarray(values[:, left : left + width])

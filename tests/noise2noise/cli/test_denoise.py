@@ -113,6 +113,20 @@ def test_an_array_of_channels_first_is_denoised_as_the_picture_it_is(done, photo
     np.testing.assert_array_equal(np.load("stains_denoised.npy"), alone)
 
 
+def test_an_ome_zarr_is_denoised_beside_itself_plane_by_plane(done, photo):
+    zarr = pytest.importorskip("zarr")
+    pixels = np.moveaxis(read_image(photo).pixels, -1, 0)
+    scale = {"axes": [{"name": name} for name in "zyx"], "datasets": [{"path": "0"}]}
+    group = zarr.create_group("cells.ome.zarr", attributes={"ome": {"multiscales": [scale]}})
+    group.create_array("0", shape=pixels.shape, dtype="u1", chunks=(2, 8, 8))[...] = pixels
+    said = done("denoise", "cells.ome.zarr", "--model", "grey")
+    assert said.startswith("cells.ome.zarr -> cells_denoised.ome.zarr  (grey")
+    result = zarr.open_group("cells_denoised.ome.zarr", mode="r")
+    planes = [Denoiser.load("grey").denoise(plane) for plane in pixels]
+    np.testing.assert_array_equal(result["0"][...], planes)
+    assert done("denoise", ".", "-o", "all").count("->") == 3
+
+
 def test_json_says_the_same_for_programs(run, photo, make_model):
     model = make_model("m.safetensors")
     status, out, err = run("denoise", photo, "missing.png", "--json", "--model", model)
