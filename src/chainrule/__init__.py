@@ -6,7 +6,7 @@ Start with `chainrule.module` (the engine), then any file of `chainrule.layers`.
 from chainrule.averaging import Average
 from chainrule.backends import backend, empty_cache, use_backend, winograd
 from chainrule.checkpoint import Checkpoint
-from chainrule.containers import Residual, Sequential, SkipConcat
+from chainrule.containers import ModuleDict, ModuleList, Residual, Sequential, SkipConcat
 from chainrule.fusion import FusedConvolution, fuse
 from chainrule.gradcheck import GradientError, gradcheck, gradcheck_direction
 from chainrule.graph import Add, Channels, Concatenate, Graph, Subtract
@@ -138,6 +138,8 @@ __all__ = [
     "MSELoss",
     "MaxPool2d",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "MultiHeadAttention",
     "MultiheadAttention",
     "Multiply",

@@ -2,16 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import copy
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from typing import TYPE_CHECKING, Any, overload
+from weakref import WeakSet
 
 from torch import Tensor
 
 from chainrule import ops
 from chainrule.module import Module, Tape
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class Sequential(Module):
+
+class Ordered(Module):
+    """What `ModuleList` and `Sequential` share: modules in order, each with a name."""
+
+    _children: dict[str, Module]
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        yield from self._children.items()
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._children.values())
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Module | Self:
+        if not isinstance(index, slice):
+            return [*self._children.values()][index]
+        part = copy.copy(self)
+        part._children = dict([*self._children.items()][index])
+        part.rearrange()
+        return part
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end, named by its place.
+
+        Raises:
+            TypeError, ValueError: it is no module, or another one has that name.
+        """
+        return self.extend([module])
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add modules at the end; all or, where one is refused, none. Errors as `append`."""
+        added = dict(enumerate(modules, len(self)))
+        taken = [str(name) for name in added if str(name) in self._children]
+        if taken:
+            raise ValueError(
+                f"{type(self).__name__}: a module is named {taken[0]!r} already; make a new one of "
+                "a mapping of names to modules"
+            )
+        self._children |= _by_name(type(self).__name__, added)
+        self.rearrange()
+        return self
+
+    def insert(self, index: int, module: Module) -> Self:
+        """Put a module before the one at `index`; the numbers of those after it rise.
+
+        Raises:
+            TypeError: it is no module.
+            ValueError: the modules have names of their own.
+        """
+        if [*self._children] != [str(place) for place in range(len(self))]:
+            raise ValueError(
+                f"{type(self).__name__}: only numbered modules make room for another; these are "
+                f"named {', '.join(map(repr, self._children))}"
+            )
+        modules = [*self]
+        modules.insert(index, module)
+        self._children = _by_name(type(self).__name__, dict(enumerate(modules)))
+        self.rearrange()
+        return self
+
+    def rearrange(self) -> None:
+        """Called after modules were added."""
+
+
+class ModuleList(Ordered):
+    """A list of modules, by PyTorch's name. It doesn't run: its owner calls what is in it.
+
+    A plain list in an attribute does the same, and its modules have the same names.
+
+    Args:
+        modules: in their order. Their names are "0", "1", ...
+
+    Raises:
+        TypeError: something else than a module.
+
+    Example:
+        >>> layers = ModuleList([Conv2d(3, 8, 3)]).append(ReLU())
+        >>> [*layers.state_dict()], len(layers[1:])
+        (['0.weight', '0.bias'], 1)
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        self._children = _by_name(type(self).__name__, dict(enumerate(modules)))
+
+    def run(self, *arguments: Any) -> Any:
+        raise NotImplementedError(
+            f"{type(self).__name__} only holds modules: call their run one by one in your module's "
+            "run, or use a Sequential"
+        )
+
+
+class ModuleDict(Module):
+    """Modules by name, by PyTorch's name. It doesn't run: its owner calls what is in it.
+
+    A plain dict in an attribute does the same, and its modules have the same names.
+
+    Raises:
+        TypeError, ValueError: something else than a module; an empty name or one with a dot.
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        self._children = _by_name("ModuleDict", modules or {})
+
+    def run(self, *arguments: Any) -> Any:
+        raise NotImplementedError(
+            "ModuleDict only holds modules: call their run one by one in your module's run"
+        )
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        yield from self._children.items()
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._children)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._children
+
+    def __getitem__(self, name: str) -> Module:
+        return self._children[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self._children |= _by_name("ModuleDict", {name: module})
+
+    def keys(self) -> KeysView[str]:
+        """The names."""
+        return self._children.keys()
+
+    def values(self) -> ValuesView[Module]:
+        """The modules."""
+        return self._children.values()
+
+    def items(self) -> ItemsView[str, Module]:
+        """Names and modules."""
+        return self._children.items()
+
+
+class Sequential(Ordered):
     """Runs modules one after the other: y = f_n(... f_2(f_1(x))).
 
     A tuple that a module returns is the inputs of the next one.
@@ -32,8 +181,11 @@ class Sequential(Module):
     """
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
-        self._children = _by_name(modules)
-        self.steps = steps_of(self)
+        only = modules[0] if len(modules) == 1 else None
+        items = only if isinstance(only, Mapping) else dict(enumerate(modules))
+        self._children = _by_name("Sequential", items)
+        self._holders: WeakSet[Sequential] = WeakSet()
+        self.rearrange()
 
     def run(self, *arguments: Any) -> Any:
         x, tape = arguments[0] if len(arguments) == 2 else arguments[:-1], arguments[-1]
@@ -50,17 +202,25 @@ class Sequential(Module):
                 break
         return gy
 
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        yield from self._children.items()
+    def rearrange(self) -> None:
+        """Find anew what runs, here and in each Sequential that runs the steps of this one."""
+        self.steps = steps_of(self)
+        self._hold()
+        for holder in [*self._holders]:
+            if any(child is self for child in holder):
+                holder.rearrange()
 
-    def __len__(self) -> int:
-        return len(self._children)
+    def _hold(self) -> None:
+        for child in self:
+            if type(child) is Sequential:
+                child._holders.add(self)
 
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._children.values())
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_holders": None}
 
-    def __getitem__(self, index: int) -> Module:
-        return list(self._children.values())[index]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "_holders": WeakSet()})
+        self._hold()
 
 
 def steps_of(modules: Iterable[Module]) -> list[Module]:
@@ -130,14 +290,12 @@ class SkipConcat(Module):
         return ops.add(gy[:, :channels], gradient)
 
 
-def _by_name(modules: tuple[Module | Mapping[str, Module], ...]) -> dict[str, Module]:
-    only = modules[0] if len(modules) == 1 else None
-    items = only if isinstance(only, Mapping) else dict(enumerate(modules))
+def _by_name(who: str, items: Mapping[Any, Any]) -> dict[str, Module]:
     named: dict[str, Module] = {}
     for name, module in items.items():
         if not isinstance(module, Module):
-            raise TypeError(f"Sequential: {name!r} is {module!r}, not a chainrule module")
+            raise TypeError(f"{who}: {name!r} is {module!r}, not a chainrule module")
         if not str(name) or "." in str(name):
-            raise ValueError(f"Sequential: {name!r} can't name a module; use a name without dots")
+            raise ValueError(f"{who}: {name!r} can't name a module; use a name without dots")
         named[str(name)] = module
     return named
