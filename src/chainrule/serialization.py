@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -51,9 +52,15 @@ def _flush_to_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+_ASKING = threading.Lock()
+
+
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    # It can't be asked for without being set: of two threads that do so at once, one would read,
+    # and set for good, what the other put there.
+    with _ASKING:
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 

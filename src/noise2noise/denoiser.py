@@ -36,7 +36,15 @@ from noise2noise.files import (
     write_image,
     write_stack,
 )
-from noise2noise.inference import MOST_STRENGTH, USUAL, Network, Settings, StackRun
+from noise2noise.inference import (
+    MOST_STRENGTH,
+    USUAL,
+    Network,
+    Settings,
+    StackRun,
+    needed,
+    tile_side,
+)
 from noise2noise.model_file import ModelInfo, read_model
 from noise2noise.noise import NoiseProfile
 from noise2noise.shipped import WEIGHTS, find_model
@@ -237,6 +245,19 @@ class Denoiser:
         """
         self.check(settings)
         return StackRun(self._network, stack, settings, track, turn, writing)
+
+    def memory_for(self, stack: Stack, destination: str | Path, settings: Settings) -> int:
+        """How many bytes `denoise_stack` takes at most; 0 where nobody said how many it may.
+
+        Raises:
+            UserError: it needs more than it may take, or the format can't hold this.
+        """
+        if settings.memory is None:
+            return 0
+        held = stack.held, format_for(destination, stack.header).held(stack.header)
+        with naming(stack.name):
+            side = tile_side(self._network, stack.header, settings.memory, *held)
+        return needed(self._network, stack.header, side, *held)
 
     def check(self, settings: Settings) -> None:
         """Refuse what no image could be denoised with.

@@ -1,35 +1,42 @@
-"""`noise2noise denoise`: clean up image files."""
+"""`noise2noise denoise`: what can be asked for. `denoising.py` does it."""
 
-import contextlib
-import functools
-import time
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Annotated, Any
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
 
 import typer
 
-from noise2noise.cli.common import (
-    JSON_OPTION,
-    OVERWRITE_OPTION,
-    examples,
-    print_error,
-    print_json,
-    track,
-)
-from noise2noise.denoiser import Denoiser
-from noise2noise.errors import UserError, out_of_memory
-from noise2noise.files import (
-    is_image_folder,
-    list_images,
-    open_stack,
-    refuse_existing,
-    result_name,
-    suffixes,
-)
-from noise2noise.inference import Settings
-from noise2noise.noise import NoiseProfile
-from noise2noise.shipped import default_model
+from noise2noise.cli.common import JSON_OPTION, OVERWRITE_OPTION, examples
+from noise2noise.errors import UserError
+
+_PLACES, _HOW, _FILES, _WORK = "Places", "Denoising", "What files hold", "Work"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of the command, by their names."""
+
+    images: list[str]
+    files_from: str | None
+    recursive: bool
+    output: str | None
+    name: str | None
+    overwrite: bool
+    dry_run: bool
+    model: str | None
+    quality: str
+    strength: float
+    noise: str | None
+    keep_impulses: bool
+    white: float | None
+    axes: str | None
+    channel_axis: int | None
+    memory: str | None
+    tile: int | None
+    threads: int | None
+    quiet: bool
+    as_json: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -38,39 +45,90 @@ def register(app: typer.Typer) -> None:
         "denoise",
         epilog=examples(
             "noise2noise denoise photo.jpg",
-            "noise2noise denoise scans/ --output clean/",
-            "noise2noise denoise cell.tif -o cell_clean.tif --model runs/cells --strength 0.8",
-            "noise2noise denoise dark.png --noise camera.json",
-            "noise2noise denoise movie.npy --axes TZYX",
+            "noise2noise denoise scans/ --recursive -o clean/",
+            "noise2noise denoise 'shots/*.png' --name '{stem}_{model}.tif'",
+            "noise2noise denoise cell.tif --model runs/cells --strength 0.8",
+            "noise2noise denoise dark.png --noise camera.json --quality best",
+            "noise2noise denoise movie.npy --axes TZYX --memory 2GB",
+            "find . -name '*.png' | noise2noise denoise --files-from - -o clean/",
+            "cat photo.jpg | noise2noise denoise - > clean.jpg",
         ),
     )(denoise)
 
 
 def denoise(
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Images, folders of them, or patterns such as 'scans/**/*.png'; - reads an image "
+            "from standard input.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
-            help="A file for a single image, or a folder, made if need be. "
-            "By default photo.jpg becomes photo_denoised.jpg beside it.",
+            help="A file for a single image, or a folder, made if need be; - writes to standard "
+            "output. By default photo.jpg becomes photo_denoised.jpg beside it.",
+            rich_help_panel=_PLACES,
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEMPLATE",
+            help="The names of results, of {stem}, {model} and {suffix}: '{stem}_{model}{suffix}'.",
+            rich_help_panel=_PLACES,
+        ),
+    ] = None,
+    recursive: Annotated[
+        bool,
+        typer.Option(
+            "--recursive",
+            "-r",
+            help="Look into subfolders too; --output mirrors them.",
+            rich_help_panel=_PLACES,
+        ),
+    ] = False,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Read names from a file, a line each, or from - for standard input.",
+            rich_help_panel=_PLACES,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, OVERWRITE_OPTION] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option(
             "--model",
             "-m",
-            help="A shipped model's name, a model file, or a training run's folder. "
-            "By default the shipped model that suits each image; its name is printed.",
+            help="A shipped model's name, a model file, or a training run's folder. By default "
+            "the shipped model that suits each image; its name is printed, and why.",
+            rich_help_panel=_HOW,
         ),
     ] = None,
+    quality: Annotated[
+        str,
+        typer.Option(
+            metavar="fast|balanced|best",
+            help="fast takes small models, balanced the usual ones; best averages over the eight "
+            "flips and turns and takes eight times as long.",
+            rich_help_panel=_HOW,
+        ),
+    ] = "balanced",
     strength: Annotated[
         float,
         typer.Option(
             help="From 0, the image as it is, to 1, all noise removed; up to 2 where it is left, "
-            "with models that are told the noise."
+            "with models that are told the noise.",
+            rich_help_panel=_HOW,
         ),
     ] = 1.0,
     noise: Annotated[
@@ -79,18 +137,24 @@ def denoise(
             metavar="NUMBER|FILE",
             help="The noise's standard deviation in the file's own units, or a profile that "
             "inspect --save wrote. By default it is measured in each image.",
+            rich_help_panel=_HOW,
         ),
     ] = None,
-    tile: Annotated[
-        int | None,
-        typer.Option(help="Work in tiles of so many pixels; smaller needs less memory."),
-    ] = None,
+    keep_impulses: Annotated[
+        bool,
+        typer.Option(
+            "--keep-impulses",
+            help="Keep single pixels that stand out from all around them, such as hot ones.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
     white: Annotated[
         float | None,
         typer.Option(
             help="The value that is white, such as 4095 for 12 bits in 16. "
             "By default the file's word, or what its values need.",
             min=1e-30,
+            rich_help_panel=_FILES,
         ),
     ] = None,
     axes: Annotated[
@@ -98,6 +162,7 @@ def denoise(
         typer.Option(
             help="What the axes are where a file doesn't say, such as TZYX: T time, Z depth, C a "
             "micrograph's channels, S a colour's samples, Y and X, Q and I any other.",
+            rich_help_panel=_FILES,
         ),
     ] = None,
     channel_axis: Annotated[
@@ -105,152 +170,71 @@ def denoise(
         typer.Option(
             help="The axis of an array that holds the samples of a pixel, from 0, or from -1, the "
             "last; three of them are a colour.",
+            rich_help_panel=_FILES,
         ),
     ] = None,
-    overwrite: Annotated[bool, OVERWRITE_OPTION] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="How much memory may be taken beyond what the program itself takes: 2GB, 800MB. "
+            "Tiles become smaller, and results stay the same.",
+            rich_help_panel=_WORK,
+        ),
+    ] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            help="Work in tiles of so many pixels; smaller needs less memory.",
+            rich_help_panel=_WORK,
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Compute on so many cores. By default on all.", min=1, rich_help_panel=_WORK
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print nothing but errors."),
+    ] = False,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Remove noise from images and stacks of any size: PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG XL,
     AVIF, OME-Zarr and .npy, integers or floats of any range.
 
-    Size, axes, bit depth, transparency and metadata stay as they are. An image that can't be
-    used is skipped and reported, and the exit status is then 2.
+    Size, axes, bit depth, transparency and metadata stay as they are, and nothing is overwritten.
+    Of several images those that a run before this one has done are skipped, unless the image, the
+    model or an option changed. One that can't be used is reported, the others are done, and the
+    exit status is then 2.
     """
-    jobs = _jobs(images, output)
-    load = functools.cache(Denoiser.load)
-    # What is wrong with the options is said once, not of each image.
-    profile = None if noise is None else NoiseProfile.parse(noise)
-    settings = Settings(strength, tile, noise=profile)
-    load(model or "photo").check(settings)
-    if output is not None and output != jobs[0][1]:
-        _make_folder(output)
-    over_images, over_tiles = (track, None) if len(jobs) > 1 else (_untracked, track)
-    said = {"axes": axes, "channel_axis": channel_axis, "white": white}
-    options = {"settings": settings, "overwrite": overwrite, "track": over_tiles}
-    done = []
-    for source, destination in over_images(jobs, "Denoising", len(jobs)):
-        with _reported(source):
-            record = _denoise(source, destination, model, load, said, **options)
-            done.append(record)
-            if not as_json:
-                notes = "".join(f"; {note}" for note in record["notes"])
-                facts = f"{record['model']}, {record['seconds']:.1f} s{notes}"
-                print(f"{source} -> {destination}  ({facts})")
-    if as_json:
-        print_json(done)
-    if len(done) < len(jobs):
-        raise typer.Exit(2)
+    from noise2noise.cli.denoising import run
 
-
-def _untracked(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    return items
-
-
-@contextlib.contextmanager
-def _reported(source: Path) -> Iterator[None]:
-    """Whatever goes wrong with one image is said, and the next one is taken."""
-    try:
-        yield
-    except UserError as error:
-        print_error(error)
-    except Exception as error:
-        if out_of_memory(error):
-            print_error(f"{source} does not fit into memory; choose a smaller --tile")
-        else:
-            reason = " ".join(str(error).split())
-            print_error(f"{source} could not be denoised ({type(error).__name__}: {reason})")
-
-
-def _denoise(
-    source: Path,
-    destination: Path,
-    model: str | None,
-    load: Callable[[str], Denoiser],
-    said: dict[str, Any],
-    **options: Any,
-) -> dict[str, Any]:
-    """Denoise one file, with what is `said` of it to `open_stack`, and options of
-    `Denoiser.denoise_stack`; what came of it as JSON."""
-    started = time.perf_counter()
-    refuse_existing(destination, options["overwrite"])
-    with open_stack(source, **said) as stack:
-        header, name = stack.header, model or default_model(stack)
-        outcome = load(name).denoise_stack(stack, destination, **options)
-    notes = list(header.notes)
-    if outcome.seen.bad:
-        notes.append(f"{outcome.seen.bad} NaN or infinite values stay as they are")
-    if outcome.impulses:
-        notes.append(f"{outcome.impulses} impulses removed")
-    return {
-        "input": str(source),
-        "output": str(destination),
-        "model": name,
-        "width": header.width,
-        "height": header.height,
-        "planes": header.planes,
-        "notes": notes,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
-
-
-def _jobs(images: list[Path], output: Path | None) -> list[tuple[Path, Path]]:
-    """What to read and where to write it: no two to one place, and none onto an input."""
-    sources = list(dict.fromkeys(file for path in images for file in _files(path, output)))
-    jobs = _destinations(sources, output)
-    inputs = {source.resolve(): source for source in sources}
-    taken: dict[Path, Path] = {}
-    for source, destination in jobs:
-        place = destination.resolve()
-        if place in inputs:
-            raise UserError(
-                f"the result of {source} would replace {inputs[place]}, which is to be denoised; "
-                "choose another output"
-            )
-        if place in taken:
-            raise UserError(
-                f"{taken[place]} and {source} would both be written to {destination}; "
-                "denoise them separately"
-            )
-        taken[place] = source
-    return jobs
-
-
-def _files(path: Path, output: Path | None) -> list[Path]:
-    if not path.is_dir() or is_image_folder(path):
-        return [path]
-    files = list_images(path)
-    if output is not None:
-        return files
-    # The results of an earlier call lie beside their originals; they are no new images.
-    results_of_others = {_beside(file) for file in files}
-    return [file for file in files if file not in results_of_others]
-
-
-def _beside(source: Path) -> Path:
-    stem = source.stem
-    if stem.lower().endswith(".ome"):  # cells.ome.zarr, cells.ome.tif
-        return source.with_name(result_name(source, f"{stem[:-4]}_denoised{stem[-4:]}"))
-    return source.with_name(result_name(source, f"{stem}_denoised"))
-
-
-def _destinations(sources: list[Path], output: Path | None) -> list[tuple[Path, Path]]:
-    if output is None:
-        return [(path, _beside(path)) for path in sources]
-    single, writable = len(sources) == 1, output.suffix.lower() in suffixes()
-    if output.is_dir() or not (writable or (single and output.suffix)):
-        return [(path, output / result_name(path, path.stem)) for path in sources]
-    if not single:
-        raise UserError(f"{output} is one file, but there are {len(sources)} images; name a folder")
-    if not writable:
-        raise UserError(
-            f"{output} ends in no image format that can be written; end it in one of "
-            f"{', '.join(sorted(suffixes()))}, or make a folder of that name first"
-        )
-    return [(sources[0], output)]
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"the folder {folder} can't be made: {error.strerror or error}") from error
+    asked = Asked(
+        images=images or [],
+        files_from=files_from,
+        recursive=recursive,
+        output=output,
+        name=name,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        model=model,
+        quality=quality,
+        strength=strength,
+        noise=noise,
+        keep_impulses=keep_impulses,
+        white=white,
+        axes=axes,
+        channel_axis=channel_axis,
+        memory=memory,
+        tile=tile,
+        threads=threads,
+        quiet=quiet,
+        as_json=as_json,
+    )
+    if tile is not None and memory is not None:
+        raise UserError(f"--memory {memory} chooses the tile; leave --tile {tile} out")
+    status = run(asked)
+    if status:
+        raise typer.Exit(status)

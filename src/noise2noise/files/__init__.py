@@ -29,6 +29,7 @@ from noise2noise.files.formats import (
     refuse_existing,
     result_name,
     result_of,
+    suffix_of,
     suffixes,
     write_stack,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "result_of",
     "scale_of",
     "stack_of",
+    "suffix_of",
     "suffixes",
     "survey",
     "to_unit",

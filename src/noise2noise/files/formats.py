@@ -103,16 +103,30 @@ def open_stack(
 
 def _open(path: Path) -> Stack:
     with reading(path):
-        if path.is_dir():
-            folder_format = _format_of_folder(path)
-            if folder_format is None:
-                raise UnusableError("is a folder where an image file is needed")
-            return folder_format.open(path)
-        head = _head(path)
-        for each in formats():
-            if each.recognises(head):
-                return in_colour(each.open(path))
-        raise UnusableError(f"is not an image that can be read; use {_names_in_words()}")
+        return in_colour(_recognised(path).open(path))
+
+
+def suffix_of(path: str | Path) -> str:
+    """The suffix that fits the content of a file, whatever its name.
+
+    Raises:
+        UserError: it is no image.
+    """
+    with reading(path):
+        return _recognised(Path(path)).suffixes[0]
+
+
+def _recognised(path: Path) -> Format:
+    if path.is_dir():
+        folder_format = _format_of_folder(path)
+        if folder_format is None:
+            raise UnusableError("is a folder where an image file is needed")
+        return folder_format
+    head = _head(path)
+    for each in formats():
+        if each.recognises(head):
+            return each
+    raise UnusableError(f"is not an image that can be read; use {_names_in_words()}")
 
 
 def is_image_folder(path: str | Path) -> bool:

@@ -1,0 +1,242 @@
+"""What is done with one file of a batch, from its name to its result."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from noise2noise.batch.budget import SharedMemory
+from noise2noise.batch.find import Source
+from noise2noise.batch.flight import StoppedError
+from noise2noise.batch.ledger import Ledger, key_of
+from noise2noise.batch.names import Names
+from noise2noise.batch.results import Result, Status
+from noise2noise.denoiser import Denoiser, Outcome
+from noise2noise.errors import UserError, out_of_memory
+from noise2noise.files import Header, Stack, open_stack
+from noise2noise.inference import Settings
+from noise2noise.shipped import default_model, find_model
+
+QUALITIES = ("fast", "balanced", "best")
+"""Small models; the usual ones; these, averaged over the eight flips and turns."""
+
+_SMALL = {"photo": "fast", "grey": "fast-grey"}
+
+Progress = Callable[[Source, float], None]
+"""Told how much of a file is done, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which model each image gets.
+
+    Attributes:
+        named: the one that was asked for; None for the shipped one that suits the image.
+        quality: one of `QUALITIES`.
+    """
+
+    named: str | None
+    quality: str = "balanced"
+
+    @property
+    def candidates(self) -> list[str]:
+        """Those that may be used."""
+        if self.named is not None:
+            return [self.named]
+        return [_SMALL[name] if self.quality == "fast" else name for name in _SMALL]
+
+    def choose(self, stack: Stack) -> tuple[str, str]:
+        """A model's name, and why it was chosen; "" where there was no choice."""
+        if self.named is not None:
+            return self.named, ""
+        usual = default_model(stack)
+        return _SMALL[usual] if self.quality == "fast" else usual, _why(usual, stack.header)
+
+    def digest(self) -> str:
+        """Of the weights of all candidates."""
+        total = hashlib.sha256()
+        for name in self.candidates:
+            total.update(find_model(name).read_bytes())
+        return total.hexdigest()
+
+
+def _why(model: str, header: Header) -> str:
+    if model == "photo":
+        return "since its colours have noise of their own"
+    if header.colour != "rgb":
+        return "since it has no colours" if header.colours == 1 else "channel by channel"
+    return "since its colours share their noise, as in most JPEGs"
+
+
+@dataclass(frozen=True)
+class Work:
+    """How files are denoised; called with one of them.
+
+    Attributes:
+        names: where results go.
+        models: which model each gets.
+        settings: for all.
+        said: of all files, as `open_stack` takes it.
+        overwrite: do again what is done, and replace what stands in the way.
+        ledger: what earlier runs did; None where nobody is to know.
+        memory: shared by the files in flight.
+        stop: set to stop between two tiles.
+        progress: told how far each file is.
+        turn: held while a network computes.
+    """
+
+    names: Names
+    models: Models
+    settings: Settings
+    said: Mapping[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+    ledger: Ledger | None = None
+    memory: SharedMemory = field(default_factory=lambda: SharedMemory(None))
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: Progress = lambda source, share: None
+    turn: AbstractContextManager[Any] = field(default_factory=threading.Lock)
+    load: Callable[[str], Denoiser] = field(default_factory=lambda: functools.cache(Denoiser.load))
+
+    def __call__(self, source: Source) -> Result:
+        """Denoise one file. Whatever is wrong with it is in the result.
+
+        Raises:
+            StoppedError: `stop` was set meanwhile; nothing was written.
+        """
+        return self._told(source, self._denoise)
+
+    def plan(self, source: Source) -> Result:
+        """What would be done with one file, without doing it."""
+        return self._told(source, self._plan)
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        return self.models.digest()
+
+    def _told(self, source: Source, do: Callable[[Source], Result]) -> Result:
+        try:
+            return do(source)
+        except StoppedError:
+            raise
+        except UserError as error:
+            reason = str(error)
+        except Exception as error:
+            if out_of_memory(error):
+                reason = f"{source.path} does not fit into memory; choose a smaller --memory"
+            else:
+                told = " ".join(str(error).split())
+                reason = f"{source.path} could not be denoised ({type(error).__name__}: {told})"
+        finally:
+            self.progress(source, 1)
+        return Result(source.path, Status.FAILED, error=reason)
+
+    def _plan(self, source: Source) -> Result:
+        known = self._known_place(source)
+        if known is not None and self._is_done(source, known):
+            return Result(source.path, Status.SKIPPED, known)
+        with self._opened(source) as stack:
+            model, why = self.models.choose(stack)
+        place = self.names.place(source, model)
+        self._may_replace(place)
+        return Result(source.path, Status.PLANNED, place, facts={"model": model, "why": why})
+
+    def _denoise(self, source: Source) -> Result:
+        started = time.perf_counter()
+        known = self._known_place(source)
+        if known is not None:
+            if self._is_done(source, known):
+                return Result(source.path, Status.SKIPPED, known)
+            self._may_replace(known)
+        with self._opened(source) as stack:
+            model, why = self.models.choose(stack)
+            place = self.names.place(source, model)
+            if known is None and self._is_done(source, place):
+                return Result(source.path, Status.SKIPPED, place)
+            replace = self._may_replace(place)
+            key = self._key(source) if self.ledger is not None else ""
+            _make_folder(place.parent, self.names.folder)
+            outcome = self._write(source, stack, place, self.load(model), replace)
+            facts = _facts(stack.header, model, why, outcome)
+        if self.ledger is not None:
+            self.ledger.add(place, key, beside=self.names.folder is None)
+        facts["seconds"] = round(time.perf_counter() - started, 3)
+        return Result(source.path, Status.DONE, place, facts=facts)
+
+    def _opened(self, source: Source) -> Stack:
+        return open_stack(source.path, **self.said)
+
+    def _write(
+        self, source: Source, stack: Stack, place: Path, denoiser: Denoiser, replace: bool
+    ) -> Outcome:
+        def watched(items: Iterable[Any], _: str, total: int) -> Iterator[Any]:
+            for number, item in enumerate(items):
+                if self.stop.is_set():
+                    raise StoppedError
+                yield item
+                self.progress(source, (number + 1) / total)
+
+        needed = denoiser.memory_for(stack, place, self.settings)
+        with self.memory.taking(needed):
+            return denoiser.denoise_stack(stack, place, self.settings, replace, watched, self.turn)
+
+    def _known_place(self, source: Source) -> Path | None:
+        """Where the result goes, if that is known before the model is."""
+        places = {self.names.place(source, model) for model in self.models.candidates}
+        return places.pop() if len(places) == 1 else None
+
+    def _key(self, source: Source) -> str:
+        settings = asdict(self.settings)
+        for what_changes_no_result in ("tile", "memory"):
+            del settings[what_changes_no_result]
+        options = {**settings, **self.said, "quality": self.models.quality}
+        return key_of(source.path, self._digest, options)
+
+    def _is_done(self, source: Source, place: Path) -> bool:
+        if self.ledger is None or self.overwrite or not source.path.exists():
+            return False
+        return self.ledger.is_done(place, self._key(source))
+
+    def _may_replace(self, place: Path) -> bool:
+        """Whether something stands at `place` that is to be replaced.
+
+        Raises:
+            UserError: something does that isn't.
+        """
+        if not place.exists():
+            return False
+        if self.overwrite or (self.ledger is not None and self.ledger.is_own(place)):
+            return True
+        raise UserError(f"{place} exists already; choose another name or add --overwrite")
+
+
+def _make_folder(folder: Path, root: Path | None) -> None:
+    """The folder of a result, if it mirrors one."""
+    if root is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the folder {folder} can't be made: {error.strerror or error}") from error
+
+
+def _facts(header: Header, model: str, why: str, outcome: Outcome) -> dict[str, Any]:
+    notes = list(header.notes)
+    if outcome.seen.bad:
+        notes.append(f"{outcome.seen.bad} NaN or infinite values stay as they are")
+    if outcome.impulses:
+        notes.append(f"{outcome.impulses} impulse{'s' * (outcome.impulses != 1)} removed")
+    return {
+        "model": model,
+        "why": why,
+        "width": header.width,
+        "height": header.height,
+        "planes": header.planes,
+        "notes": notes,
+    }
