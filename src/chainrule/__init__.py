@@ -85,6 +85,7 @@ from chainrule.schedules import (
 )
 from chainrule.serialization import load, save
 from chainrule.summary import summary
+from chainrule.torch_bridge import as_torch
 
 __all__ = [
     "ELU",
@@ -171,6 +172,7 @@ __all__ = [
     "Upsampling",
     "ZeroPad2d",
     "accumulate",
+    "as_torch",
     "backend",
     "clip_gradients",
     "constant",

@@ -136,13 +136,17 @@ class Tree:
         A parameter alone can't be frozen: it is a plain tensor, which autograd doesn't follow, and
         whose `requires_grad` is false in any case.
         """
-        if not requires_grad:
-            Tree.some_are_frozen = True
         for module in self.modules():
-            module.frozen = not requires_grad
-            for value in module.own_parameters().values() if module.frozen else ():
-                value.grad = None
+            module.freeze(not requires_grad)
         return self
+
+    def freeze(self, frozen: bool = True) -> None:
+        """`requires_grad_(not frozen)` without the modules below."""
+        self.frozen = frozen
+        if frozen:
+            Tree.some_are_frozen = True
+            for value in self.own_parameters().values():
+                value.grad = None
 
     # -- state ----------------------------------------------------------------------------------
 

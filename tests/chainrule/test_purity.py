@@ -1,8 +1,9 @@
 """Every gradient is written by hand: no file of the two packages borrows PyTorch's.
 
 Looks at the syntax trees. The reference ops may use of torch what their docstring names; no other
-file may reach `torch.nn`, a convolution or one of its relatives, or turn autograd on. One file is
-set apart: the rival that ours are measured beside, which only measurements may import.
+file may reach `torch.nn`, a convolution or one of its relatives, or turn autograd on. Two files are
+set apart: the rival that ours are measured beside, which only measurements may import; and the
+bridge, which hands a pass of ours on to autograd, and which no other file is built on.
 """
 
 import ast
@@ -14,12 +15,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "src"
+BRIDGE = SOURCES / "chainrule" / "torch_bridge.py"
 RIVAL = SOURCES / "noise2noise" / "benchmark" / "twins.py"
 FILES = sorted(
     path
     for name in ("src/chainrule", "src/noise2noise", "ee559")
     for path in ROOT.glob(f"{name}/**/*.py")
-    if path != RIVAL
+    if path not in (BRIDGE, RIVAL)
 )
 REFERENCE = sorted((SOURCES / "chainrule" / "backends" / "reference").glob("*.py"))
 
@@ -175,6 +177,36 @@ def test_only_measurements_meet_the_rival():
         if path.parent.name not in ("benchmark", "studies"):
             assert "benchmark.twins" not in path.read_text(encoding="utf-8")
             assert "import twins" not in path.read_text(encoding="utf-8")
+
+
+def test_nothing_is_built_on_the_bridge():
+    for path in FILES:
+        if path != SOURCES / "chainrule" / "__init__.py":
+            assert not re.search(r"torch_bridge|as_torch\(", _code(path)), path
+
+
+def test_the_bridge_computes_nothing_itself():
+    used = set(re.findall(r"\bnn\.(\w+)|\btorch\.(\w+)", _code(BRIDGE)))
+    assert {first or second for first, second in used} <= {
+        "Module",
+        "Parameter",
+        "Tensor",
+        "autocast",
+        "autograd",
+        "float32",
+        "is_autocast_enabled",
+        "is_grad_enabled",
+    }
+
+
+def _code(path: Path) -> str:
+    """The file's code without its comments and docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            body[0] = ast.Pass()
+    return ast.unparse(tree)
 
 
 def test_all_files_are_looked_at():
