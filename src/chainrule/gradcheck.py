@@ -74,6 +74,7 @@ def gradcheck(
         seed: of the random output gradient.
 
     Raises:
+        TypeError: an input is no tensor, but a shape, say.
         GradientError: names the argument, the index and both values.
         TapeError: `back` returned nothing for an input.
         ValueError: it returned a gradient of another shape, or one alone for several inputs.
@@ -110,6 +111,12 @@ class _Probe:
     makes of it."""
 
     def __init__(self, module: Module, inputs: tuple[Tensor, ...], seed: int) -> None:
+        for x in inputs:
+            if not isinstance(x, Tensor):
+                raise TypeError(
+                    f"expected tensors to check {type(module).__name__} with, got {x!r}; give it "
+                    f"values, as torch.randn{x if isinstance(x, tuple) else '(1, 3, 8, 8)'}"
+                )
         self.original = module
         self.module = copy.deepcopy(module).to(torch.float64)
         for each in self.module.modules():

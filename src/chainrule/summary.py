@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch import Size
+from torch import Size, Tensor
 
 from chainrule.fusion import FusedConvolution
 from chainrule.module import Module
@@ -90,8 +90,10 @@ class Summary:
         )
 
 
-def summary(model: Module, input_shape: Iterable[int]) -> Summary:
+def summary(model: Module, input_shape: Iterable[int] | Tensor) -> Summary:
     """Record `model` on an input of `input_shape` (N, C, H, W), computing shapes only.
+
+    An input itself, a tensor, stands for its shape.
 
     Raises:
         ValueError: the model does not take that shape.
@@ -106,7 +108,7 @@ def summary(model: Module, input_shape: Iterable[int]) -> Summary:
         input 1 x 3 x 64 x 64: 224 parameters, 830,304 multiply-adds
         memory: training 169.9 KiB, inference 169.0 KiB
     """
-    shape = tuple(input_shape)
+    shape = tuple(input_shape.shape if isinstance(input_shape, Tensor) else input_shape)
     recording = record(model, shape)
     rows = [_row(call) for call in recording.calls if _is_layer(call)]
     parameters = model.parameters()

@@ -292,3 +292,8 @@ def test_a_gradient_that_is_missing_among_several_is_told():
         gradcheck(Missing(), *PICKED)
     with pytest.raises(ValueError, match="Alone: back returned one gradient for 2 inputs"):
         gradcheck(Alone(), *PICKED)
+
+
+def test_a_shape_in_the_place_of_an_input_is_told():
+    with pytest.raises(TypeError, match=r"expected tensors .* torch\.randn\(1, 3, 8, 8\)"):
+        gradcheck(Conv2d(3, 1, 1), (1, 3, 8, 8))  # type: ignore[arg-type]

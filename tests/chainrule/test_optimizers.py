@@ -285,7 +285,7 @@ def test_pairs_bind_the_gradient_to_the_parameter():
         (
             lambda: SGD(cast(Any, Sequential(ReLU()))),
             TypeError,
-            "expected a parameter or .* got ReLU",
+            r"got the model itself, a Sequential; pass model\.parameters\(\)",
         ),
         (lambda: clip_gradients([torch.ones(1)], 0), ValueError, "max_norm must be above 0, got 0"),
         (lambda: clip_gradients([torch.ones(1)], math.nan), ValueError, "max_norm .* got nan"),
@@ -360,3 +360,8 @@ def test_a_parameter_that_is_listed_twice_is_refused():
     conv = Conv2d(1, 1, 1)
     with pytest.raises(ValueError, match=r"parameter 2, of shape \(1, 1, 1, 1\), is parameter 0 "):
         SGD([*conv.parameters(), conv.weight])
+
+
+def test_parameters_that_were_asked_for_requires_grad_are_told():
+    with pytest.raises(ValueError, match="requires_grad, which is false of all"):
+        SGD([value for value in Conv2d(1, 1, 1).parameters() if value.requires_grad], lr=0.1)

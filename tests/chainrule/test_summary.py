@@ -288,3 +288,8 @@ def test_the_table_shows_it_all():
 def test_a_shape_the_model_does_not_take(shape, message):
     with pytest.raises(ValueError, match=message):
         summary(u_net(), shape)
+
+
+def test_an_input_stands_for_its_shape():
+    model = Sequential(Conv2d(3, 8, 3))
+    assert summary(model, torch.rand(2, 3, 8, 8)) == summary(model, (2, 3, 8, 8))

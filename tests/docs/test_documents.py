@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import code
 import math
 import re
 import unicodedata
@@ -64,6 +65,30 @@ def same_output(shown: str, printed: str) -> bool:
     )
 
 
+class Prompt(code.InteractiveConsole):
+    """Python's prompt, which reads what is pasted line by line and runs nothing of it.
+
+    A blank line ends a class or a function there: what follows is a mistake. So is a line that
+    ends one without a blank line before it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mistakes: list[str] = []
+
+    def runcode(self, code: object) -> None:
+        pass
+
+    def showsyntaxerror(self, filename: str | None = None, **details: object) -> None:
+        self.mistakes.append(self.buffer[-1])
+
+    def paste(self, text: str) -> list[str]:
+        """The lines of `text` that are refused."""
+        for line in [*text.splitlines(), ""]:
+            self.push(line)
+        return self.mistakes
+
+
 def broken_links(page: Path, text: str) -> Iterator[str]:
     """The relative links and images of a document that lead nowhere."""
     for match in LINK.finditer(FENCE.sub("", text)):
@@ -97,6 +122,23 @@ def test_python_of_a_document_runs_and_prints_what_is_shown(
             source = "\n" * block.line + block.text  # a traceback then names the document's line
             exec(compile(source, str(page), "exec"), namespace)
             printed = capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
+def test_python_of_a_document_can_be_pasted_into_the_prompt(page: Path) -> None:
+    found = [
+        (block.line + 1, line)
+        for block in blocks(page.read_text("utf-8"))
+        if block.language == "python"
+        for line in Prompt().paste(block.text)
+    ]
+    assert found == []
+
+
+def test_what_the_prompt_refuses_is_found() -> None:
+    assert Prompt().paste("class A:\n    x = 1\n\n    y = 2\n") == ["    y = 2"]
+    assert Prompt().paste("for i in [1]:\n    print(i)\nprint(2)\n") == ["print(2)"]
+    assert Prompt().paste("class A:\n    x = 1\n    y = 2\n\nprint(A)\n") == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

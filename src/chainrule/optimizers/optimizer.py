@@ -271,13 +271,21 @@ def parameters_of(params: Any) -> list[Tensor]:
         raise TypeError("expected a list of parameters, got a single tensor; put it in a list")
     values = [_parameter(item) for item in params]
     if not values:
-        raise ValueError("there are no parameters; pass model.param() or model.parameters()")
+        raise ValueError(
+            "there are no parameters; pass model.param() or model.parameters(), without asking for "
+            "requires_grad, which is false of all"
+        )
     return values
 
 
 def _groups(params: Parameters) -> list[dict[str, Any]]:
     if isinstance(params, Tensor):
         return [{"params": params}]
+    if callable(getattr(params, "parameters", None)):
+        raise TypeError(
+            f"expected parameters, got the model itself, a {type(params).__name__}; pass "
+            "model.parameters()"
+        )
     items = [*params]
     if not items or not isinstance(items[0], dict):
         return [{"params": items}]
