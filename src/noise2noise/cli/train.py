@@ -2,12 +2,15 @@
 
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch.distributed as dist
 import typer
 
-from chainrule import summary
+from chainrule import distributed, summary
 from noise2noise.cli.attended import Terminal
 from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples, messages
 from noise2noise.cli.options import flag_of, given, with_options_of
@@ -29,6 +32,8 @@ def register(app: typer.Typer) -> None:
             "noise2noise train --photos photos/ --corruption gaussian:0-50 --out runs/photos",
             "noise2noise train --generated 500 --corruption poisson:30 --out runs/poisson",
             "noise2noise train --out runs/microscope --resume",
+            "torchrun --nproc-per-node 2 -m noise2noise train --photos photos/ --corruption "
+            "gaussian:0-50 --out runs/photos",
         )
         + corruptions(),
     )(train)
@@ -67,16 +72,26 @@ def train(
     """Train a denoiser. It needs no clean image, only pairs of noisy ones.
 
     The run's folder holds config.json, last and best .safetensors, history.csv and curves.png.
-    Ctrl-C saves; --resume goes on as if nothing had happened, to the bit.
+    Ctrl-C saves; --resume goes on as if nothing had happened, to the bit. In several processes:
+    torchrun --nproc-per-node 2 -m noise2noise train ...
     """
     asked = given(context, TrainingConfig)
     if recipe is not None:
         asked = _completed(asked, read_recipe(recipe))
+    with together():
+        _train(out, asked, resume, overwrite)
+
+
+def _train(out: Path, asked: dict[str, Any], resume: bool, overwrite: bool) -> None:
+    restarted = _was_restarted(out)
+    if restarted:
+        resume, overwrite = True, False
     config = (_stored if resume else _new)(out, asked, overwrite)
+    distributed.sums(0)  # nobody looks at the folder any more: the first may begin to write
     terminal = Terminal()
     trainer = Trainer(config, out, terminal)
     if resume:
-        trainer.resume()
+        trainer.resume(restarted)
     _describe(trainer)
     try:
         terminal.fit(trainer)
@@ -90,6 +105,44 @@ def train(
         f"best: {trainer.position.best_psnr:.2f} dB, in {trainer.best}\n"
         f"use it with: noise2noise denoise image.png --model {shlex.quote(str(out))}"
     )
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """With the other processes that torchrun started; only the first of them speaks.
+
+    Raises:
+        UserError: another process has gone.
+    """
+    if not distributed.launched():
+        yield
+        return
+    distributed.join()
+    messages.quiet = distributed.rank() > 0
+    try:
+        yield
+    except dist.DistBackendError as error:
+        raise _lost(error) from error
+    except RuntimeError as error:  # gloo has no error of its own
+        if "gloo" not in str(error):
+            raise
+        raise _lost(error) from error
+    finally:
+        messages.quiet = False
+        distributed.leave()
+
+
+def _lost(error: Exception) -> UserError:
+    return UserError(
+        f"another process of this run is gone ({str(error).splitlines()[0]}); what was saved is "
+        "still there: start all of them again with --resume"
+    )
+
+
+def _was_restarted(out: Path) -> bool:
+    """Whether torchrun has started this process again, with a run to go on with."""
+    restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    return restarted and (out / "last.safetensors").exists()
 
 
 def _completed(asked: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:

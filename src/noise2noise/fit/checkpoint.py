@@ -48,15 +48,14 @@ class Checkpoint:
     def of(
         cls,
         model: Module,
-        optimizer: Optimizer,
+        optimizer: Mapping[str, Tensor],
         position: Mapping[str, Any],
         facts: Mapping[str, str],
         average: Average | None = None,
     ) -> Checkpoint:
         """The run as it stands; the tensors are the run's own, not copies."""
         averaged = average.state_dict() if average else {}
-        state = optimizer.state_dict()
-        return cls(model.state_dict(), state, position, facts, average=averaged)
+        return cls(model.state_dict(), optimizer, position, facts, average=averaged)
 
     @classmethod
     def read(cls, path: str | Path) -> Checkpoint:
@@ -100,14 +99,22 @@ class Checkpoint:
         }
         save_tensors(path, self.tensors(), metadata, overwrite=True)
 
-    def restore(self, model: Module, optimizer: Optimizer, average: Average | None = None) -> None:
+    def restore(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        state: Mapping[str, Tensor],
+        average: Average | None = None,
+    ) -> None:
         """Put network, optimizer and average where the run stood.
+
+        The optimizer gets `state`: all of `self.optimizer`, or what of it is this process's.
 
         Raises:
             ValueError: they are others than the run's.
         """
         model.load_state_dict(self.weights)
-        optimizer.load_state_dict(self.optimizer)
+        optimizer.load_state_dict(state)
         if average is not None:
             average.load_state_dict(self.average)
 

@@ -18,7 +18,10 @@ SOURCES = ("pairs", "pairs_file", "photos", "generated")
 """Where pairs can come from; a run has exactly one of them."""
 
 # What a resumed run may have otherwise than before: where its data lie, how long and how fast.
-MAY_CHANGE = {"pairs", "pairs_file", "photos", "validation", "epochs", "workers", "title"}
+MAY_CHANGE = {
+    *("pairs", "pairs_file", "photos", "validation", "epochs", "workers", "title"),
+    *("accumulate", "shard_optimizer"),
+}
 
 _DATA, _NETWORK, _TRAINING, _RUN = "Data", "Network", "Training", "Run"
 
@@ -131,6 +134,17 @@ class TrainingConfig(BaseModel):
     )
     epochs: int = _option(_TRAINING, 30, "Passes over the data.", ge=1)
     batch_size: int = _option(_TRAINING, 16, "Crops in a step.", ge=1)
+    accumulate: int = _option(
+        _TRAINING,
+        1,
+        "Parts that each batch is computed in, one after another: less memory, the same steps.",
+        ge=1,
+    )
+    shard_optimizer: bool = _option(
+        _TRAINING,
+        False,
+        "Each process of several keeps a part of the optimizer's state: less memory.",
+    )
     seed: int = _option(_TRAINING, 0, "Makes the run repeatable.", ge=0)
     workers: int = _option(
         _RUN, 2, "Threads that prepare batches; changes nothing but the speed.", ge=1

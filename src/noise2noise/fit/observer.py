@@ -19,6 +19,7 @@ class Epoch:
         learning_rate: of its last step.
         training_loss: mean over its pairs.
         validation_psnr: mean over images, in dB; see ValidationSet.reference_is_clean.
+        restarts: how often its processes were lost and started again in this epoch.
     """
 
     epoch: int
@@ -27,6 +28,7 @@ class Epoch:
     learning_rate: float
     training_loss: float
     validation_psnr: float
+    restarts: int = 0
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Position:
         epoch, step: whole epochs done, and steps done in the one after them.
         loss_sum, pairs: sum of the losses of that epoch's pairs so far, and their number.
         seconds: spent in that epoch.
+        restarts: how often its processes were lost and started again in that epoch.
         best_psnr: of the best epoch, in dB.
         history: a line for every epoch done.
     """
@@ -46,6 +49,7 @@ class Position:
     loss_sum: float = 0.0
     pairs: int = 0
     seconds: float = 0.0
+    restarts: int = 0
     best_psnr: float = -inf
     history: list[Epoch] = field(default_factory=list)
 

@@ -42,7 +42,7 @@ from noise2noise.fit.configuration import MAY_CHANGE, TrainingConfig
 from noise2noise.fit.folder import RunFolder
 from noise2noise.fit.observer import Epoch, Observer, Position
 from noise2noise.fit.sources import open_data
-from noise2noise.fit.step import step
+from noise2noise.fit.team import Team
 from noise2noise.guidance import Guidance
 from noise2noise.metrics import psnr
 
@@ -94,7 +94,8 @@ class Trainer:
         if config.start_from is not None:
             networks.copy_weights(Denoiser.load(config.start_from).model, self.model)
         self.loss = LOSSES[config.loss]()
-        self.optimizer = _optimizer(config, self.model.parameters())
+        self.team = Team(self.model, config.accumulate, config.shard_optimizer)
+        self.optimizer = _optimizer(config, self.team.stepped)
         self.average = None if config.ema is None else Average(self.model, config.ema)
         self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
         self.schedule = _schedule(config, self.steps_per_epoch * config.epochs)
@@ -117,8 +118,11 @@ class Trainer:
         """The model with the best validation PSNR."""
         return self.files.best
 
-    def resume(self) -> None:
+    def resume(self, restarted: bool = False) -> None:
         """Take up the run where its last checkpoint stands.
+
+        Arguments:
+            restarted: whether this is because a process was lost; the history counts that.
 
         The observer is told if this process computes otherwise than the one before: the steps to
         come are then as good, but not the same to the bit.
@@ -133,11 +137,13 @@ class Trainer:
             state = dict(checkpoint.position)
             history = [Epoch(**line) for line in state.pop("history")]
             position = Position(**state, history=history)
-            checkpoint.restore(self.model, self.optimizer, self.average)
+            own = self.team.own_state(checkpoint.optimizer)
+            checkpoint.restore(self.model, self.optimizer, own, self.average)
         except UserError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.last} is not a checkpoint of a training run") from error
+        position.restarts += restarted
         self.position = position
         if checkpoint.warning():
             self.observer.on_message(checkpoint.warning())
@@ -168,10 +174,12 @@ class Trainer:
             TrainingStopped: the observer asked for it; the run has been saved.
             UserError: the folder can't be written.
         """
+        if self.team.leads:
+            if self.position == Position():
+                self.files.begin()
+            self.files.write_config(self.config.model_dump_json(indent=2) + "\n")
         if self.position == Position():
-            self.files.begin()
             self._save()
-        self.files.write_config(self.config.model_dump_json(indent=2) + "\n")
         self.observer.on_step(self.position)
         while self.position.epoch < self.config.epochs:
             self._train_epoch()
@@ -190,6 +198,7 @@ class Trainer:
             position.epoch,
             position.step,
             config.workers,
+            self.team.share,
         )
         with closing(epoch):
             for noisy, target in epoch:
@@ -197,23 +206,34 @@ class Trainer:
                 now = time.monotonic()
                 position.seconds = before + now - started
                 self.observer.on_step(position)
-                if self.observer.should_stop():
+                overdue = self.team.leads and now - self._saved_at > SAVE_SECONDS
+                wishes = self.team.agree(self.observer.should_stop(), overdue)
+                if wishes.stop:
                     self._stop()
-                if now - self._saved_at > SAVE_SECONDS:
+                if wishes.save:
                     self._save()
 
     def _step(self, noisy: Tensor, target: Tensor) -> None:
         position = self.position
         self.optimizer.lr = self.schedule(self._steps_done())
-        clip_norm = self.config.clip_norm
-        loss = step(self.model, self.loss, self.optimizer, noisy, target, clip_norm)
+        done = position.step * self.config.batch_size
+        batch = min(self.config.batch_size, len(self.source) - done)
+        loss = self.team.step(
+            self.model,
+            self.loss,
+            self.optimizer,
+            noisy,
+            target,
+            batch,
+            self.config.clip_norm,
+        )
         if not math.isfinite(loss):
             raise self._divergence("the loss")
         if self.average is not None:
             self.average.update()
         position.step += 1
-        position.loss_sum += loss * len(noisy)
-        position.pairs += len(noisy)
+        position.loss_sum += loss * batch
+        position.pairs += batch
 
     def _stop(self) -> None:
         self._save()
@@ -245,6 +265,7 @@ class Trainer:
             learning_rate=self.schedule(done - 1),
             training_loss=position.loss_sum / position.pairs,
             validation_psnr=value,
+            restarts=position.restarts,
         )
         improved = value > position.best_psnr
         self.position = Position(
@@ -256,7 +277,8 @@ class Trainer:
         if improved:
             with self._averaged():
                 self._save_model()
-        self.files.write_history(self.position.history)
+        if self.team.leads:
+            self.files.write_history(self.position.history)
         finished = row.epoch == self.config.epochs
         if finished or time.monotonic() - self._drawn_at > DRAW_SECONDS:
             self._draw_curves()
@@ -272,9 +294,10 @@ class Trainer:
         references are clean; noisy references leave that range themselves.
         """
         self.model.eval()
-        values = []
+        values: list[float] = []
         guidances = self.validation.guidances or [None] * len(self.validation.pairs)
-        for (noisy, reference), guidance in zip(self.validation.pairs, guidances, strict=True):
+        told = [*zip(self.validation.pairs, guidances, strict=True)]
+        for (noisy, reference), guidance in told[self.team.share[0] :: self.team.share[1]]:
             prediction = self._prediction(noisy, guidance)
             if self.validation.reference_is_clean:
                 prediction = np.clip(prediction, 0, 1)
@@ -282,7 +305,7 @@ class Trainer:
                 raise self._divergence("a prediction")
             values.append(psnr(prediction, reference))
         self.model.train()
-        return sum(values) / len(values)
+        return self.team.mean(sum(values), len(values))
 
     def _prediction(self, noisy: np.ndarray, guidance: Guidance | None) -> np.ndarray:
         x = noisy if guidance is None else guidance.input(noisy, 1)
@@ -297,19 +320,22 @@ class Trainer:
             "config": self.config.model_dump_json(),
             "steps_per_epoch": str(self.steps_per_epoch),
         }
-        position = asdict(self.position)
-        checkpoint = Checkpoint.of(self.model, self.optimizer, position, facts, self.average)
-        self._check_finite(checkpoint.tensors())
-        self.files.write_checkpoint(checkpoint)
         self._saved_at = time.monotonic()
+        state = self.team.whole_state(self.optimizer)
+        checkpoint = Checkpoint.of(self.model, state, asdict(self.position), facts, self.average)
+        self._check_finite(checkpoint.tensors())
+        if self.team.leads:
+            self.files.write_checkpoint(checkpoint)
 
     def _save_model(self) -> None:
         weights = self.model.state_dict()
         self._check_finite(weights)
-        self.files.write_model(weights, self._model_facts())
+        if self.team.leads:
+            self.files.write_model(weights, self._model_facts())
 
     def _draw_curves(self) -> None:
-        self.files.draw_curves(self.position.history)
+        if self.team.leads:
+            self.files.draw_curves(self.position.history)
         self._drawn_at = time.monotonic()
 
     def _check_finite(self, tensors: dict[str, Tensor]) -> None:

@@ -270,7 +270,7 @@ class _Run:
         try:
             checkpoint = Checkpoint.read(self.last)
             self.epochs = _epochs(checkpoint.position["epochs"])
-            checkpoint.restore(self.model, self.optimizer)
+            checkpoint.restore(self.model, self.optimizer, checkpoint.optimizer)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{self.last} is damaged; remove it to begin that run anew: {error}"
@@ -307,7 +307,8 @@ class _Run:
             save_tensors(path, self.model.state_dict(), self._facts(), overwrite=True)
         # The checkpoint to go on from comes last: whatever stops this halfway is done again.
         position = {"epochs": [asdict(each) for each in self.epochs]}
-        Checkpoint.of(self.model, self.optimizer, position, self._facts()).write(self.last)
+        state = self.optimizer.state_dict()
+        Checkpoint.of(self.model, state, position, self._facts()).write(self.last)
 
     def _facts(self) -> dict[str, str]:
         return {
