@@ -208,7 +208,8 @@ class Denoiser:
     ) -> Outcome:
         """Denoise an open file of any number of planes into another, band by band.
 
-        Axes, dtype, transparency and metadata are kept, as far as the format holds them.
+        Axes, dtype, transparency and metadata are kept, as far as the format holds them; dtype and
+        values are others where the settings ask for it.
 
         Arguments:
             stack: what to denoise; it can't be read again afterwards.
@@ -221,10 +222,13 @@ class Denoiser:
             UserError: the file is damaged, can't be written, or needs more memory than is allowed.
         """
         refuse_existing(destination, overwrite)
-        header, finish = result_of(destination, stack)
-        writing = format_for(destination).held(header)
+        result = result_of(destination, stack, settings.wanted)
+        stack = result.source(stack)
+        writing = format_for(destination).held(result.header)
         run = self.run(stack, settings, track, turn, writing)
-        write_stack(destination, header, finish(_released(run, stack)), overwrite)
+        with naming(stack.name):
+            bands = result.bands(_released(run, stack), run.seen)
+        write_stack(destination, result.header, bands, overwrite)
         return Outcome(run.seen, run.impulses)
 
     def run(
@@ -254,7 +258,9 @@ class Denoiser:
         """
         if settings.memory is None:
             return 0
-        held = stack.held, format_for(destination, stack.header).held(stack.header)
+        result = result_of(destination, stack, settings.wanted)
+        stack = result.source(stack)
+        held = stack.held, format_for(destination).held(result.header)
         with naming(stack.name):
             side = tile_side(self._network, stack.header, settings.memory, *held)
         return needed(self._network, stack.header, side, *held)

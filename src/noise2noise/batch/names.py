@@ -23,14 +23,22 @@ class Names:
         folder: where all go, in folders as their originals are in; None for beside the original.
         file: the one place, for a single image.
         template: of the name: {stem}, {model}, {suffix}.
+        suffix: of all results; "" for those of the originals.
     """
 
     folder: Path | None
     file: Path | None
     template: str
+    suffix: str = ""
 
     @classmethod
-    def of(cls, output: Path | None, template: str | None, sources: Sequence[Source]) -> Names:
+    def of(
+        cls,
+        output: Path | None,
+        template: str | None,
+        sources: Sequence[Source],
+        suffix: str = "",
+    ) -> Names:
         """What people mean.
 
         Arguments:
@@ -38,6 +46,7 @@ class Names:
             template: of names; by default `{stem}{suffix}`, beside the original
                 `{stem}_denoised{suffix}`.
             sources: the images.
+            suffix: of results; "" for those of the originals.
 
         Raises:
             UserError: a file for several images, or a name or template that can't be.
@@ -45,10 +54,10 @@ class Names:
         if template is not None:
             _check(template)
         if output is None:
-            return cls(None, None, template or f"{{stem}}{RESULT}{{suffix}}")
+            return cls(None, None, template or f"{{stem}}{RESULT}{{suffix}}", suffix)
         single, writable = len(sources) == 1, output.suffix.lower() in suffixes()
         if template or output.is_dir() or not (writable or (single and output.suffix)):
-            return cls(output, None, template or "{stem}{suffix}")
+            return cls(output, None, template or "{stem}{suffix}", suffix)
         if not single:
             raise UserError(
                 f"{output} is one file, but there are {len(sources)} images; name a folder"
@@ -58,6 +67,8 @@ class Names:
                 f"{output} ends in no image format that can be written; end it in one of "
                 f"{', '.join(sorted(suffixes()))}, or make a folder of that name first"
             )
+        if suffix not in ("", output.suffix.lower()):
+            raise UserError(f"{output} doesn't end in {suffix}, which --format says; leave one out")
         return cls(None, output, "")
 
     def place(self, source: Source, model: str) -> Path:
@@ -71,7 +82,7 @@ class Names:
             return self.file
         path = source.path
         stem = plain_stem(path)
-        suffix = result_name(path, path.stem[len(stem) :])  # raw files become TIFF
+        suffix = self.suffix or result_name(path, path.stem[len(stem) :])  # raw becomes TIFF
         known = {"stem": stem, "suffix": suffix, "model": Path(model).stem}
         name = self.template.format(**known)
         return path.with_name(name) if self.folder is None else self.folder / source.below / name

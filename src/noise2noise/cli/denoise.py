@@ -32,6 +32,9 @@ class Asked:
     white: float | None
     axes: str | None
     channel_axis: int | None
+    format: str | None
+    dtype: str | None
+    bit_depth: int | None
     memory: str | None
     tile: int | None
     threads: int | None
@@ -50,6 +53,7 @@ def register(app: typer.Typer) -> None:
             "noise2noise denoise cell.tif --model runs/cells --strength 0.8",
             "noise2noise denoise dark.png --noise camera.json --quality best",
             "noise2noise denoise movie.npy --axes TZYX --memory 2GB",
+            "noise2noise denoise photo.jpg --format png --dtype uint16",
             "find . -name '*.png' | noise2noise denoise --files-from - -o clean/",
             "cat photo.jpg | noise2noise denoise - > clean.jpg",
         ),
@@ -173,6 +177,29 @@ def denoise(
             rich_help_panel=_FILES,
         ),
     ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="Write results in this format: png, tif, zarr, ... By default in that of each "
+            "image.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="Write results as uint8, uint16, float32, ... White stays white, and where there "
+            "is none values stay.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    bit_depth: Annotated[
+        int | None,
+        typer.Option(
+            help="Write integers of which so many bits count, such as 12 in 16.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -204,10 +231,10 @@ def denoise(
     """Remove noise from images and stacks of any size: PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG XL,
     AVIF, OME-Zarr and .npy, integers or floats of any range.
 
-    Size, axes, bit depth, transparency and metadata stay as they are, and nothing is overwritten.
-    Of several images those that a run before this one has done are skipped, unless the image, the
-    model or an option changed. One that can't be used is reported, the others are done, and the
-    exit status is then 2.
+    Size, axes, bit depth, transparency and metadata stay as they are unless other ones are asked
+    for, and nothing is overwritten. Of several images those that a run before this one has done
+    are skipped, unless the image, the model or an option changed. One that can't be used is
+    reported, the others are done, and the exit status is then 2.
     """
     from noise2noise.cli.denoising import run
 
@@ -227,6 +254,9 @@ def denoise(
         white=white,
         axes=axes,
         channel_axis=channel_axis,
+        format=format,
+        dtype=dtype,
+        bit_depth=bit_depth,
         memory=memory,
         tile=tile,
         threads=threads,

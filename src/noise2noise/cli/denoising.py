@@ -37,7 +37,7 @@ from noise2noise.batch import (
 from noise2noise.cli.attended import requests_to_stop
 from noise2noise.cli.common import messages, print_error, print_json
 from noise2noise.errors import UserError
-from noise2noise.files import suffix_of
+from noise2noise.files import Wanted, format_for, suffix_named, suffix_of
 from noise2noise.inference import Settings, parse_memory
 from noise2noise.noise import NoiseProfile
 
@@ -96,6 +96,7 @@ def _settings(asked: Asked) -> Settings:
         noise=None if asked.noise is None else NoiseProfile.parse(asked.noise),
         turns=asked.quality == "best",
         impulses=not asked.keep_impulses,
+        wanted=Wanted.parse(asked.dtype, asked.bit_depth),
     )
 
 
@@ -144,16 +145,23 @@ def _spooled(aside: Path) -> Path:
 def _names(asked: Asked, found: Found, aside: Path) -> tuple[Names, bool]:
     """Where results go, and whether the one there is goes to standard output."""
     sources = found.sources
+    suffix = "" if asked.format is None else suffix_named(asked.format)
     to_stream = asked.output == STREAM or (asked.images == [STREAM] and asked.output is None)
     if not to_stream:
-        return Names.of(Path(asked.output) if asked.output else None, asked.name, sources), False
+        return Names.of(
+            Path(asked.output) if asked.output else None, asked.name, sources, suffix
+        ), False
     if len(sources) != 1:
         raise UserError(f"standard output takes one image, and there are {len(sources)}")
     if sys.stdout.isatty():
         raise UserError("the image would go to the terminal; send it somewhere: ... > clean.png")
     folder = aside / "result"
     folder.mkdir()
-    return Names(folder, None, asked.name or "{stem}{suffix}"), True
+    names = Names(folder, None, asked.name or "{stem}{suffix}", suffix)
+    result = format_for(names.place(sources[0], ""))
+    if result.is_folder:
+        raise UserError(f"{result.name} is a folder, which standard output can't take; name -o DIR")
+    return names, True
 
 
 def _make_folder(folder: Path) -> None:

@@ -20,6 +20,7 @@ as they did before.
 """
 
 from noise2noise.files.axes import Axes
+from noise2noise.files.convert import Wanted
 from noise2noise.files.format import Format
 from noise2noise.files.formats import (
     format_for,
@@ -29,6 +30,7 @@ from noise2noise.files.formats import (
     refuse_existing,
     result_name,
     result_of,
+    suffix_named,
     suffix_of,
     suffixes,
     write_stack,
@@ -70,6 +72,7 @@ __all__ = [
     "Step",
     "Survey",
     "UnusableError",
+    "Wanted",
     "array_stack",
     "bands_of",
     "colour_of",
@@ -84,6 +87,7 @@ __all__ = [
     "result_of",
     "scale_of",
     "stack_of",
+    "suffix_named",
     "suffix_of",
     "suffixes",
     "survey",

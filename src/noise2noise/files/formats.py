@@ -20,6 +20,7 @@ from noise2noise.errors import UserError
 from noise2noise.files.avif import AVIF
 from noise2noise.files.bmp import BMP
 from noise2noise.files.colour import in_colour
+from noise2noise.files.convert import Outgoing, Wanted
 from noise2noise.files.format import HEAD, Format
 from noise2noise.files.gif import GIF
 from noise2noise.files.guard import UnusableError, reading
@@ -29,7 +30,7 @@ from noise2noise.files.npy import NPY
 from noise2noise.files.place import replacing_folder
 from noise2noise.files.png import PNG
 from noise2noise.files.raw import RAW
-from noise2noise.files.stack import Finish, Header, Stack
+from noise2noise.files.stack import Header, Stack
 from noise2noise.files.tiff import TIFF
 from noise2noise.files.webp import WEBP
 from noise2noise.files.zarr import ZARR
@@ -61,6 +62,26 @@ def result_name(source: str | Path, stem: str) -> str:
     suffix = Path(source).suffix
     written = {own: each.written_as for each in formats() for own in each.suffixes}
     return stem + (written.get(suffix.lower()) or suffix)
+
+
+def suffix_named(text: str) -> str:
+    """The suffix of results in a format that is asked for, by its name or by a suffix.
+
+    Raises:
+        UserError: there is no such format, or it can only be read.
+    """
+    said = text.lower()
+    for each in formats():
+        if each.written_as:
+            continue
+        if said == each.name.lower():
+            return each.suffixes[0]
+        suffix = "." + said.removeprefix(".")
+        if suffix in each.suffixes:
+            return suffix
+    writable = [each for each in formats() if not each.written_as]
+    known = _in_words(suffix[1:] for each in writable for suffix in each.suffixes)
+    raise UserError(f"--format {text} is no format that can be written; choose {known}")
 
 
 def open_stack(
@@ -200,16 +221,21 @@ def format_for(path: str | Path, header: Header | None = None) -> Format:
     )
 
 
-def result_of(path: str | Path, stack: Stack) -> tuple[Header, Finish]:
+def result_of(path: str | Path, stack: Stack, wanted: Wanted | None = None) -> Outgoing:
     """What of a stack is to be written to `path`, and what makes it of denoised bands.
 
     Raises:
         UserError: the suffix names no format, or one that can't hold it.
     """
     file_format = format_for(path)
-    header, finish = stack.result(lambda header: not file_format.refusal(header))
-    format_for(path, header)
-    return header, finish
+
+    def final(header: Header) -> Header:
+        return wanted.header(header) if wanted and wanted.changes(header) else header
+
+    header, finish = stack.result(lambda header: not file_format.refusal(final(header)))
+    format_for(path, final(header))
+    changes = wanted if wanted and wanted.changes(header) else None
+    return Outgoing(final(header), header, finish, changes)
 
 
 def refuse_existing(destination: str | Path, overwrite: bool) -> None:

@@ -205,7 +205,7 @@ def _kept(metadata: Metadata, header: Header) -> Iterator[Chunk]:
         yield b"iTXt", _XMP + b"\0\0\0\0" + metadata.xmp
     if isinstance(metadata.layout, PngLayout):
         for name, body in metadata.layout.chunks:
-            if name != b"sBIT" or len(body) == header.samples:
+            if name != b"sBIT" or (len(body) == header.samples and not metadata.converted):
                 yield name, body
 
 

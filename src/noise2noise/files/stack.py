@@ -68,6 +68,8 @@ class Metadata:
         photoshop: the image resources that Photoshop wrote, in which IPTC lies (JPEG's APP13).
         steps: sizes of a pixel and of other steps, where a unit of length or time is known.
         channels: of the axis C, in order.
+        converted: whether pixels have other values than in the source: what it says of them there,
+            by tags that are known, isn't true of them.
         layout: what only the format that the file came in can hold (compression, tiles, private
             tags), for the writer of that format; each has a class of its own.
     """
@@ -81,6 +83,7 @@ class Metadata:
     photoshop: bytes = b""
     steps: tuple[Step, ...] = ()
     channels: tuple[Channel, ...] = ()
+    converted: bool = False
     layout: Any = field(default=None, compare=False, repr=False)
 
 
@@ -113,6 +116,7 @@ class Header:
         colour: what the samples mean, transparency left out.
         alpha: whether the last sample is transparency, and the colours are multiplied by it.
         white: the value that stands for white, where the file says so.
+        whole: the dtype of the integers that floats stand for, if they do.
         notes: what of the file isn't in the planes, for people: "2 smaller pages are left out".
         metadata: carried from file to file.
     """
@@ -125,6 +129,7 @@ class Header:
     white: float | None = None
     notes: tuple[str, ...] = ()
     metadata: Metadata = field(default=Metadata(), repr=False)
+    whole: np.dtype | None = None
 
     @property
     def height(self) -> int:

@@ -70,9 +70,10 @@ def scale_of(header: Header, seen: Survey) -> Scale:
     """
     if header.white is not None and seen.high <= header.white and seen.low >= 0:
         return Scale(0, header.white)
-    if header.dtype == np.uint8:
-        return Scale.of(header.dtype)
-    if header.dtype.kind in "ui":
+    dtype = header.whole or header.dtype
+    if dtype == np.uint8:
+        return Scale.of(dtype)
+    if dtype.kind in "ui":
         black = -_power(-seen.low) if seen.low < 0 else 0
         return Scale(black, _power(seen.high + 1) - 1)
     if seen.low >= -1 and seen.high <= 2:

@@ -16,6 +16,8 @@ from noise2noise.files.pillow import INCH, resolution
 from noise2noise.files.stack import Metadata
 
 DESCRIPTION, ICC, XMP, PHOTOSHOP = 270, 34675, 700, 34377
+LIMITS = {280, 281, 340, 341}
+"""The smallest and largest values of samples."""
 SHAPED = (b'{"shape":', b"shape=")
 """How the descriptions begin that tifffile makes up by itself."""
 
@@ -184,3 +186,22 @@ def _ome_of_one_file(text: bytes, series: tifffile.TiffPageSeries, number: int) 
     one = re.sub(rb'DimensionOrder="\w+"', dimension_order, one)
     text = text.replace(own, one)
     return re.sub(rb'(<OME\b[^>]*?)\s+UUID="[^"]*"', rb"\1", text)
+
+
+_OME_TYPES = {"u1": "uint8", "u2": "uint16", "u4": "uint32", "i1": "int8", "i2": "int16"}
+_OME_TYPES |= {"i4": "int32", "f4": "float", "f8": "double"}
+
+
+def retyped(text: bytes, dtype: np.dtype) -> bytes | None:
+    """A description for pixels of another dtype; None if it can't be one."""
+    if b"<OME" not in text:
+        imagej = text.startswith(b"ImageJ=")
+        # ImageJ has no other types; its limits of display are values of the old one.
+        if imagej and dtype.str[1:] in ("u1", "u2", "f4"):
+            return re.sub(rb"^(?:min|max)=.*\n?", b"", text, flags=re.MULTILINE)
+        return None if imagej else text
+    if dtype.str[1:] not in _OME_TYPES:
+        return None
+    named = b'Type="' + _OME_TYPES[dtype.str[1:]].encode() + b'"'
+    text = re.sub(rb'(<Pixels\b[^>]*?)\bType="[^"]*"', rb"\1" + named, text)
+    return re.sub(rb'\s+SignificantBits="[^"]*"', b"", text)

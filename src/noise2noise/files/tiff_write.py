@@ -20,7 +20,8 @@ _PHOTOMETRIC = tifffile.PHOTOMETRIC
 # Lossless, and written here strip by strip: none, LZW, deflate thrice, PackBits, LZMA, ZSTD.
 _COMPRESSIONS = (1, 5, 8, 32946, 50013, 32773, 34925, 50000)
 _DEFLATE = 8
-_LONG, _LONG8 = 4, 16
+_SHORT, _LONG, _LONG8 = 3, 4, 16
+_MOST_VALUE = 281  # MaxSampleValue
 _CLASSIC = 2**32 - 2**25  # bytes: beyond, offsets need 64 bits
 _DTYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 _PLAIN = TiffLayout("<", False, 1, 1, 1, None, 0, 1, None, (), lambda _: ())
@@ -102,15 +103,23 @@ def _options(
         *options["resolution"], options["resolutionunit"] = metadata.resolution
     if plane == 0:
         options["iccprofile"] = metadata.icc_profile or None
-        described = metadata.described == (header.shape, header.dtype.str)
-        if described and layout.descriptions:
-            options["description"] = layout.descriptions[0].rstrip(b"\0")
-        elif described:
-            options["description"] = metadata.description.encode()
+        options["description"] = _description(header, layout)
     else:
         texts = [entry.data for entry in entries if entry.code == tiff_tags.DESCRIPTION]
         options["description"] = texts[0].rstrip(b"\0") if texts else None
     return options
+
+
+def _description(header: Header, layout: TiffLayout) -> bytes | None:
+    """The source's, where its shape and dtype are still true, or can be made so."""
+    metadata = header.metadata
+    if metadata.described is None or metadata.described[0] != header.shape:
+        return None
+    own = layout.descriptions[0].rstrip(b"\0") if layout.descriptions else b""
+    text = own or metadata.description.encode()
+    if not metadata.converted:
+        return text if metadata.described[1] == header.dtype.str else None
+    return tiff_tags.retyped(text, header.dtype)
 
 
 def _packing(header: Header, layout: TiffLayout) -> tuple[int, int]:
@@ -217,7 +226,10 @@ def _extra_tags(
     tags: list[tuple[int | str, int, int, Any, bool]] = [
         (entry.code, entry.kind, entry.count, entry.data, False)
         for entry in tiff_tags.kept(entries)
+        if not (metadata.converted and entry.code in tiff_tags.LIMITS)
     ]
+    if metadata.converted and header.white is not None and header.white < 2**16:
+        tags.append((_MOST_VALUE, _SHORT, 1, int(header.white), False))
     if foreign and plane == 0:
         texts = {tiff_tags.XMP: metadata.xmp, tiff_tags.PHOTOSHOP: metadata.photoshop}
         tags += [(code, 1, len(data), data, False) for code, data in texts.items() if data]

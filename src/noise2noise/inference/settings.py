@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from noise2noise.files import Wanted
 from noise2noise.noise import NoiseProfile
 
 MOST_STRENGTH = 2
@@ -21,6 +22,7 @@ class Settings:
         memory: bytes that may be resident beyond what was before; tiles become smaller if need be.
         noise: of the images, in their own units; None to estimate it from each.
         turns: take the mean over the eight flips and turns of the image: eight times the work.
+        wanted: another dtype, or number of bits, of the result.
         impulses: remove single pixels far away from all around them before the network sees them;
             by networks that are told the noise only, since others may have learned to.
     """
@@ -31,6 +33,7 @@ class Settings:
     noise: NoiseProfile | None = None
     turns: bool = False
     impulses: bool = True
+    wanted: Wanted | None = None
 
 
 USUAL = Settings()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import PIL.Image
 import PIL.ImageCms
@@ -133,7 +134,38 @@ def test_an_ome_zarr_is_denoised_beside_itself_plane_by_plane(done, photo):
     result = zarr.open_group("cells_denoised.ome.zarr", mode="r")
     planes = [Denoiser.load("grey").denoise(plane) for plane in pixels]
     np.testing.assert_array_equal(result["0"][...], planes)
-    assert done("denoise", ".", "-o", "all").count("->") == 3
+    assert done("denoise", ".", "-o", "all").count("->") == 2
+
+
+def test_another_format_dtype_and_number_of_bits_can_be_asked_for(done, photo):
+    said = done("denoise", photo, "--format", "TIFF", "--dtype", "uint16")
+    assert said.startswith("photo.png -> photo_denoised.tif")
+    coarse = Denoiser.load("photo").denoise(read_image(photo).pixels)
+    fine = tifffile.imread("photo_denoised.tif")
+    assert fine.dtype == np.uint16
+    np.testing.assert_allclose(fine / 257, coarse, atol=0.51)
+    done("denoise", photo, "--bit-depth", "10", "-o", "ten.png")
+    assert 255 < imagecodecs.png_decode(Path("ten.png").read_bytes()).max() <= 1023
+    done("denoise", photo, "--format", ".npy", "--name", "{stem}-{model}{suffix}")
+    np.testing.assert_array_equal(np.load("photo-photo.npy"), coarse)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--format", "tga"), "--format tga is no format that can be written; choose png, apng"),
+        (("--format", "png", "-o", "a.tif"), "a.tif doesn't end in .png, which --format says"),
+        (("--dtype", "float32"), "photo_denoised.png: PNG can't hold float pixels; end the name"),
+        (("--dtype", "double"), "--dtype double is unknown; choose one of uint8, uint16"),
+        (("--bit-depth", "4"), "--bit-depth must lie in 8 to 32, got 4"),
+        (("--format", "zarr", "-o", "-"), "OME-Zarr is a folder, which standard output can't take"),
+    ],
+)
+def test_what_a_format_can_not_hold_is_said(run, photo, options, message):
+    status, _, err = run("denoise", photo, *options)
+    assert status == 2
+    assert message in err
+    assert [path.name for path in Path().iterdir()] == ["photo.png"]
 
 
 def test_json_says_the_same_for_programs(run, photo, make_model):
