@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import suppress
 from itertools import islice
@@ -24,7 +24,7 @@ def in_flight(
     work: Callable[[Job], Result],
     workers: int,
     stop: threading.Event,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Results of `work` as they come, of so many jobs at a time.
 
     No job begins after `stop` was set or the caller went away, and those in flight are waited for:
