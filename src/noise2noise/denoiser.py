@@ -205,6 +205,7 @@ class Denoiser:
         overwrite: bool = False,
         track: Track | None = None,
         turn: AbstractContextManager[Any] | None = None,
+        jpeg_quality: int | None = None,
     ) -> Outcome:
         """Denoise an open file of any number of planes into another, band by band.
 
@@ -217,6 +218,7 @@ class Denoiser:
             settings: what is asked for.
             overwrite: replace a file that stands there.
             track, turn: as `StackRun`.
+            jpeg_quality: from 1 to 100, of a JPEG; None for that of the source.
 
         Raises:
             UserError: the file is damaged, can't be written, or needs more memory than is allowed.
@@ -224,11 +226,13 @@ class Denoiser:
         refuse_existing(destination, overwrite)
         result = result_of(destination, stack, settings.wanted)
         stack = result.source(stack)
-        writing = format_for(destination).held(result.header)
+        metadata = replace(result.header.metadata, jpeg_quality=jpeg_quality)
+        header = replace(result.header, metadata=metadata)
+        writing = format_for(destination).held(header)
         run = self.run(stack, settings, track, turn, writing)
         with naming(stack.name):
             bands = result.bands(_released(run, stack), run.seen)
-        write_stack(destination, result.header, bands, overwrite)
+        write_stack(destination, header, bands, overwrite)
         return Outcome(run.seen, run.impulses)
 
     def run(

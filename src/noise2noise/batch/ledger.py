@@ -33,7 +33,7 @@ def key_of(source: Path, model: str, options: Mapping[str, Any]) -> str:
         OSError: there is no such file.
     """
     told = [*_stamp(source), model, dict(options)]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
 class Ledger:

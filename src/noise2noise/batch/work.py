@@ -84,6 +84,7 @@ class Work:
         models: which model each gets.
         settings: for all.
         said: of all files, as `open_stack` takes it.
+        jpeg_quality: of JPEGs that are written; None for those of their sources.
         overwrite: do again what is done, and replace what stands in the way.
         ledger: what earlier runs did; None where nobody is to know.
         memory: shared by the files in flight.
@@ -96,6 +97,7 @@ class Work:
     models: Models
     settings: Settings
     said: Mapping[str, Any] = field(default_factory=dict)
+    jpeg_quality: int | None = None
     overwrite: bool = False
     ledger: Ledger | None = None
     memory: SharedMemory = field(default_factory=lambda: SharedMemory(None))
@@ -184,7 +186,9 @@ class Work:
 
         needed = denoiser.memory_for(stack, place, self.settings)
         with self.memory.taking(needed):
-            return denoiser.denoise_stack(stack, place, self.settings, replace, watched, self.turn)
+            return denoiser.denoise_stack(
+                stack, place, self.settings, replace, watched, self.turn, self.jpeg_quality
+            )
 
     def _known_place(self, source: Source) -> Path | None:
         """Where the result goes, if that is known before the model is."""
@@ -196,6 +200,7 @@ class Work:
         for what_changes_no_result in ("tile", "memory"):
             del settings[what_changes_no_result]
         options = {**settings, **self.said, "quality": self.models.quality}
+        options["jpeg_quality"] = self.jpeg_quality
         return key_of(source.path, self._digest, options)
 
     def _is_done(self, source: Source, place: Path) -> bool:

@@ -35,6 +35,7 @@ class Asked:
     format: str | None
     dtype: str | None
     bit_depth: int | None
+    jpeg_quality: int | None
     memory: str | None
     tile: int | None
     threads: int | None
@@ -200,6 +201,16 @@ def denoise(
             rich_help_panel=_FILES,
         ),
     ] = None,
+    jpeg_quality: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="The quality of JPEGs that are written. By default as fine as the source, and 90 "
+            "at least.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -257,6 +268,7 @@ def denoise(
         format=format,
         dtype=dtype,
         bit_depth=bit_depth,
+        jpeg_quality=jpeg_quality,
         memory=memory,
         tile=tile,
         threads=threads,

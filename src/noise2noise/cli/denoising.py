@@ -68,6 +68,7 @@ def run(asked: Asked) -> int:
             models,
             settings,
             said={"axes": asked.axes, "channel_axis": asked.channel_axis, "white": asked.white},
+            jpeg_quality=asked.jpeg_quality,
             overwrite=asked.overwrite,
             ledger=ledger if found.batch else None,
             memory=SharedMemory(settings.memory),

@@ -76,7 +76,7 @@ class _Jpeg(Format):
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         metadata = header.metadata
-        options = save_options(metadata) | _quality(metadata.layout)
+        options = save_options(metadata) | _quality(metadata)
         data = encoded(self.name, header, bands, **options)
         path.write_bytes(_with_segments(data, _segments(metadata)))
 
@@ -126,8 +126,12 @@ def _applications(file: Any) -> list[Segment]:
     ]
 
 
-def _quality(layout: object) -> dict[str, Any]:
-    """How to quantize: as finely as the source in everything, and never coarsely."""
+def _quality(metadata: Metadata) -> dict[str, Any]:
+    """How to quantize: as was asked for, or as finely as the source in everything, and never
+    coarsely."""
+    layout = metadata.layout
+    if metadata.jpeg_quality is not None:
+        return {"quality": metadata.jpeg_quality, "subsampling": "4:4:4"}
     if not isinstance(layout, JpegLayout):
         return {"quality": _QUALITY, "subsampling": "4:4:4"}
     least = _least_tables()

@@ -70,6 +70,7 @@ class Metadata:
         channels: of the axis C, in order.
         converted: whether pixels have other values than in the source: what it says of them there,
             by tags that are known, isn't true of them.
+        jpeg_quality: of a JPEG that is written, from 1 to 100; None for as fine as the source.
         layout: what only the format that the file came in can hold (compression, tiles, private
             tags), for the writer of that format; each has a class of its own.
     """
@@ -84,6 +85,7 @@ class Metadata:
     steps: tuple[Step, ...] = ()
     channels: tuple[Channel, ...] = ()
     converted: bool = False
+    jpeg_quality: int | None = None
     layout: Any = field(default=None, compare=False, repr=False)
 
 

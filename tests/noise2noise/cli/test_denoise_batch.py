@@ -289,6 +289,40 @@ def test_qualities(done, refused, scans, make_model, stand_ins):
     )
 
 
+def test_the_quality_of_a_jpeg_can_be_said(done, scans):
+    coarseness = []
+    for quality in (40, 95):
+        done("denoise", "scans/a.png", "-o", f"{quality}.jpg", "--jpeg-quality", quality)
+        with PIL.Image.open(f"{quality}.jpg") as result:
+            coarseness.append(result.quantization[0][0])  # type: ignore[attr-defined]
+    assert coarseness[0] > 3 * coarseness[1]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (500, 3), (101, 211)])
+@pytest.mark.parametrize("model", ["photo", "grey", "fast", "fast-grey"])
+def test_odd_tiny_and_prime_sizes(done, picture, monkeypatch, here, shape, model):
+    """By the models that are shipped, in the smallest tiles and in one."""
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    np.save("cell.npy", picture(*shape, 1, "float32"))
+    done("denoise", "cell.npy", "-m", model, "-o", "whole.npy")
+    least = {"photo": 264, "grey": 264, "fast": 68, "fast-grey": 68}[model]
+    done("denoise", "cell.npy", "-m", model, "--tile", least, "-o", "tiled.npy")
+    whole = np.load("whole.npy")
+    assert (whole.shape, whole.dtype) == (shape, np.float32)
+    np.testing.assert_allclose(np.load("tiled.npy"), whole, atol=1e-5)
+
+
+def test_pixels_that_are_no_numbers_and_impulses_are_counted(run, make_model, picture):
+    told = make_model("told.safetensors", "guided", channels=1, width=4, depth=0, blocks=1)
+    pixels = picture(60, 70, 1, "float32")
+    pixels[5, 5:8], pixels[20, 20] = np.nan, 3
+    np.save("cell.npy", pixels)
+    (record,) = json.loads(run("denoise", "cell.npy", "-m", told, "--json").out)
+    assert record["notes"] == ["3 NaN or infinite values stay as they are", "1 impulse removed"]
+    np.testing.assert_array_equal(np.isnan(np.load("cell_denoised.npy")), np.isnan(pixels))
+
+
 # Memory.
 
 
