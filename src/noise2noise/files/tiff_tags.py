@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import tifffile
 
-from noise2noise.files import exif
+from noise2noise.files import exif, ome
 from noise2noise.files.exif import Entry, Order
 from noise2noise.files.pillow import INCH, resolution
-from noise2noise.files.stack import Metadata
+from noise2noise.files.stack import Metadata, Step
 
 DESCRIPTION, ICC, XMP, PHOTOSHOP = 270, 34675, 700, 34377
 LIMITS = {280, 281, 340, 341}
@@ -113,8 +113,16 @@ def metadata(
         described=(shape, dtype) if raw else None,
         xmp=by_code[XMP].data if XMP in by_code else b"",
         photoshop=by_code[PHOTOSHOP].data if PHOTOSHOP in by_code else b"",
+        steps=_steps(file, x / x_unit if x_unit else 0, y / y_unit if y_unit else 0),
+        channels=ome.channels_of_ome(file.ome_metadata or "") if file.is_ome else (),
         layout=layout,
     )
+
+
+def _steps(file: tifffile.TiffFile, x: float, y: float) -> tuple[Step, ...]:
+    if file.is_ome:
+        return ome.steps_of_ome(file.ome_metadata or "")
+    return ome.steps_of_imagej(file.imagej_metadata or {}, x, y) if file.is_imagej else ()
 
 
 def white(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
@@ -188,10 +196,6 @@ def _ome_of_one_file(text: bytes, series: tifffile.TiffPageSeries, number: int) 
     return re.sub(rb'(<OME\b[^>]*?)\s+UUID="[^"]*"', rb"\1", text)
 
 
-_OME_TYPES = {"u1": "uint8", "u2": "uint16", "u4": "uint32", "i1": "int8", "i2": "int16"}
-_OME_TYPES |= {"i4": "int32", "f4": "float", "f8": "double"}
-
-
 def retyped(text: bytes, dtype: np.dtype) -> bytes | None:
     """A description for pixels of another dtype; None if it can't be one."""
     if b"<OME" not in text:
@@ -200,8 +204,8 @@ def retyped(text: bytes, dtype: np.dtype) -> bytes | None:
         if imagej and dtype.str[1:] in ("u1", "u2", "f4"):
             return re.sub(rb"^(?:min|max)=.*\n?", b"", text, flags=re.MULTILINE)
         return None if imagej else text
-    if dtype.str[1:] not in _OME_TYPES:
+    if dtype.str[1:] not in ome.TYPES:
         return None
-    named = b'Type="' + _OME_TYPES[dtype.str[1:]].encode() + b'"'
+    named = b'Type="' + ome.TYPES[dtype.str[1:]].encode() + b'"'
     text = re.sub(rb'(<Pixels\b[^>]*?)\bType="[^"]*"', rb"\1" + named, text)
     return re.sub(rb'\s+SignificantBits="[^"]*"', b"", text)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from noise2noise.files import exif, tiff_tags
+from noise2noise.files import exif, ome, tiff_tags
 from noise2noise.files.exif import Entry, Order
 from noise2noise.files.guard import quiet
 from noise2noise.files.stack import Header, Held, blocks_of, next_plane, whole_planes
@@ -114,7 +114,7 @@ def _description(header: Header, layout: TiffLayout) -> bytes | None:
     """The source's, where its shape and dtype are still true, or can be made so."""
     metadata = header.metadata
     if metadata.described is None or metadata.described[0] != header.shape:
-        return None
+        return None if isinstance(metadata.layout, TiffLayout) else ome.described(header)
     own = layout.descriptions[0].rstrip(b"\0") if layout.descriptions else b""
     text = own or metadata.description.encode()
     if not metadata.converted:
