@@ -6,11 +6,14 @@ Images are tensors (N, C, H, W) with values from 0 to 255 on the outside, and in
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from chainrule import MSE, Adam, Module, cosine, fuse
@@ -46,6 +49,10 @@ class CourseModel:
 
     A subclass says where its best model lies and how it learns. The architecture and its sizes come
     from `bestmodel.pth`, so that a better model replaces that file and nothing else.
+    `model(images)` is `model.predict(images)`.
+
+    Args:
+        averaged: see the attribute, which it sets; by default it is the class's.
 
     Attributes:
         best: the path of `bestmodel.pth`.
@@ -63,9 +70,11 @@ class CourseModel:
     fallback: ClassVar[str]
     learning_rate: ClassVar[float]
     batch_size: ClassVar[int]
-    averaged: ClassVar[bool] = False
+    averaged: bool = False
 
-    def __init__(self) -> None:
+    def __init__(self, averaged: bool | None = None) -> None:
+        if averaged is not None:
+            self.averaged = averaged
         known = read_best(self.best) if self.best.is_file() else BestModel(self.fallback, {}, {})
         self._build(known)
 
@@ -113,11 +122,15 @@ class CourseModel:
         total = steps_per_epoch(pairs, self.batch_size) * num_epochs
         rates = iter(map(cosine(self.learning_rate, max(total, 1)), range(total)))
         network = fuse(self.network.train())
-        for _ in range(num_epochs):
-            for noisy, target in batches(pairs, self.batch_size, 0, self._epochs):
-                self.optimizer.lr = next(rates)
-                self._step(network, noisy, target)
-            self._epochs += 1
+        with progress() as bar:
+            task = bar.add_task("", total=total)
+            for epoch in range(num_epochs):
+                for noisy, target in batches(pairs, self.batch_size, 0, self._epochs):
+                    self.optimizer.lr = next(rates)
+                    value = self._step(network, noisy, target)
+                    told = f"epoch {epoch + 1}/{num_epochs}  loss {value:.5f}"
+                    bar.update(task, advance=1, description=told)
+                self._epochs += 1
 
     def predict(self, test_input: Tensor) -> Tensor:
         """Denoise images.
@@ -133,12 +146,16 @@ class CourseModel:
             UserError: the tensor is another.
         """
         test_input = checked_images("test_input", test_input, self._sizes["channels"])
+        _warn_of_white_1(test_input)
         denoiser = Denoiser(self.network, self._info)
         clean = torch.empty(test_input.shape)
-        for place, image in enumerate(test_input.cpu()):
-            noisy = (image.float() / 255).numpy()
-            clean[place] = torch.from_numpy(self._denoised(denoiser, noisy))
+        with progress() as bar:
+            for place, image in enumerate(bar.track(test_input.cpu(), description="predict")):
+                noisy = (image.float() / 255).numpy()
+                clean[place] = torch.from_numpy(self._denoised(denoiser, noisy))
         return clean.clamp_(0, 1).mul_(255)
+
+    __call__ = predict
 
     def _denoised(self, denoiser: Denoiser, noisy: np.ndarray) -> np.ndarray:
         if not self.averaged:
@@ -170,13 +187,28 @@ class CourseModel:
             )
         return min(height, width) // self._multiple * self._multiple
 
-    def _step(self, network: Module, noisy: Tensor, target: Tensor) -> None:
+    def _step(self, network: Module, noisy: Tensor, target: Tensor) -> float:
         value = step(network, self.loss, self.optimizer, noisy, target)
         if not math.isfinite(value):
             raise DivergedError(
                 f"the loss is {value}: training has diverged; make a new Model() or call "
                 "load_pretrained_model(), and check that the pairs show the same scenes"
             )
+        return value
+
+
+def progress() -> Progress:
+    """A bar with the time left, on standard error; only where somebody may be looking."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not (console.is_terminal or console.is_jupyter),
+    )
 
 
 def turned(image: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
@@ -248,6 +280,16 @@ def _check_values(name: str, images: Tensor) -> None:
         raise UserError(
             f"{name}: expected values from 0 to 255, got {lowest:g} to {highest:g}; "
             "scale them, or clamp what noise has moved out of the range"
+        )
+
+
+def _warn_of_white_1(images: Tensor) -> None:
+    highest = float(images.max()) if images.is_floating_point() and images.numel() else 0.0
+    if 0 < highest <= 1:
+        warnings.warn(
+            f"test_input: values up to {highest:g} are nearly black where white is 255; "
+            "if white is 1, multiply them by 255",
+            stacklevel=3,
         )
 
 

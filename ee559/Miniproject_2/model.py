@@ -76,7 +76,57 @@ class Model(CourseModel):
 
 
 @_on_reference("run", "back")
-class Conv2d(chainrule.Conv2d):
+class Module(chainrule.Module):
+    """The base of the course's modules: a subclass has `forward`, `backward` and `param`.
+
+    In a `Sequential` it runs between the others. A subclass may have `run` and `back` in their
+    place, as all modules here (docs/your-own-layer.md).
+
+    Example:
+        >>> class Double(Module):
+        ...     def forward(self, x):
+        ...         return 2 * x
+        ...     def backward(self, gy):
+        ...         return 2 * gy
+        >>> Sequential(Double(), ReLU())(torch.tensor([-1.0, 1.0]))
+        tensor([0., 2.])
+    """
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        *inputs, tape = args
+        if type(self).forward is chainrule.Module.forward:
+            return super().run(*args)
+        y = self.forward(*inputs)
+        tape.push(self)  # after it: what `forward` keeps in attributes is then this pass's
+        return y
+
+    def back(self, *args: Any, **kwargs: Any) -> Any:
+        gy, tape = args
+        tape.take(self)
+        if type(self).backward is chainrule.Module.backward:
+            raise NotImplementedError(f"{type(self).__name__} has a forward, but no backward")
+        return self.backward(gy)
+
+
+def _plain(kind: Any) -> Any:
+    """A module of chainrule that takes PyTorch's arguments as it is."""
+    derived = type(kind.__name__, (kind, Module), {"__doc__": kind.__doc__, "__module__": __name__})
+    return _on_reference("run", "back")(derived)
+
+
+AvgPool2d = _plain(chainrule.AvgPool2d)
+BatchNorm2d = _plain(chainrule.BatchNorm2d)
+CrossEntropyLoss = _plain(chainrule.CrossEntropyLoss)
+Dropout = _plain(chainrule.Dropout)
+Flatten = _plain(chainrule.Flatten)
+Linear = _plain(chainrule.Linear)
+MaxPool2d = _plain(chainrule.MaxPool2d)
+Softmax = _plain(chainrule.Softmax)
+Tanh = _plain(chainrule.Tanh)
+
+
+@_on_reference("run", "back")
+class Conv2d(chainrule.Conv2d, Module):
     """`chainrule.Conv2d` with the arguments of `torch.nn.Conv2d`.
 
     Raises:
@@ -105,7 +155,7 @@ class Conv2d(chainrule.Conv2d):
 
 
 @_on_reference("run", "back")
-class ConvTranspose2d(chainrule.ConvTranspose2d):
+class ConvTranspose2d(chainrule.ConvTranspose2d, Module):
     """`chainrule.ConvTranspose2d` with the arguments of `torch.nn.ConvTranspose2d`.
 
     Also named `TransposeConv2d` and `Upsampling`.
@@ -149,7 +199,7 @@ Upsampling = ConvTranspose2d
 
 
 @_on_reference("run", "back")
-class NearestUpsampling(chainrule.NearestUpsampling):
+class NearestUpsampling(chainrule.NearestUpsampling, Module):
     """`chainrule.NearestUpsampling`: repeats each pixel, `NearestUpsampling(scale_factor=2)`."""
 
 
@@ -180,7 +230,7 @@ class Upsample(NearestUpsampling):
 
 
 @_on_reference("run", "back")
-class ReLU(chainrule.ReLU):
+class ReLU(chainrule.ReLU, Module):
     """`chainrule.ReLU` with the argument of `torch.nn.ReLU`.
 
     Raises:
@@ -192,7 +242,7 @@ class ReLU(chainrule.ReLU):
 
 
 @_on_reference("run", "back")
-class LeakyReLU(chainrule.LeakyReLU):
+class LeakyReLU(chainrule.LeakyReLU, Module):
     """`chainrule.LeakyReLU` with the arguments of `torch.nn.LeakyReLU`.
 
     Raises:
@@ -205,22 +255,27 @@ class LeakyReLU(chainrule.LeakyReLU):
 
 
 @_on_reference("run", "back")
-class Sigmoid(chainrule.Sigmoid):
+class Sigmoid(chainrule.Sigmoid, Module):
     """`chainrule.Sigmoid`."""
 
 
 @_on_reference("run", "back")
-class Sequential(chainrule.Sequential):
+class Sequential(chainrule.Sequential, Module):
     """`chainrule.Sequential`: modules in order, or one mapping of names to modules."""
+
+    def param(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The pairs of the modules' own `param`, which a module of the course's kind writes."""
+        pairs = (pair for module in self for pair in module.param())
+        return [*{id(pair[0]): pair for pair in pairs}.values()]
 
 
 @_on_reference("run", "back")
-class MSE(chainrule.MSE):
+class MSE(chainrule.MSE, Module):
     """`chainrule.MSE` with the arguments of `torch.nn.MSELoss`. Also named `MSELoss`.
 
     Raises:
         ValueError: size_average or reduce, which PyTorch has given up; or a reduction other than
-            "mean" and "sum".
+            "mean", "sum" and "none".
     """
 
     def __init__(

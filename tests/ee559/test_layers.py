@@ -176,7 +176,7 @@ def test_a_whole_training_is_its_twin(second, name, arguments, take):
         ("Upsample", {}, "scale_factor must be an int .* got None"),
         ("ReLU", {"inplace": True}, "inplace=True is not supported"),
         ("LeakyReLU", {"inplace": True}, "inplace=True is not supported"),
-        ("MSE", {"reduction": "none"}, '"mean" or "sum", got \'none\''),
+        ("MSE", {"reduction": "median"}, '"mean", "sum" or "none", got \'median\''),
         ("MSE", {"size_average": True}, "size_average is not supported; write reduction='mean'"),
         ("MSE", {"reduce": False}, "reduce is not supported"),
         ("SGD", {"maximize": True}, "maximize=True is not supported; leave it at False"),

@@ -34,3 +34,27 @@ def test_both_projects_are_found_whatever_their_folder_is_called(tmp_path, path,
         [sys.executable, "-c", script], cwd=empty, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", ["Miniproject_1", "Miniproject_2"])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "course_model.py is not beside this folder; copy the whole of ee559/"),
+        (
+            ["-S"],
+            'noise2noise, which this folder is built on, is not installed; run "pip install .',
+        ),
+    ],
+)
+def test_a_folder_alone_says_what_is_missing(tmp_path, name, options, sentence):
+    shutil.copytree(ROOT / "ee559" / name, tmp_path / name)
+    result = subprocess.run(
+        [sys.executable, *options, "-c", f"import {name}.model"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert sentence in result.stderr.splitlines()[-1]

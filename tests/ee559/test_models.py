@@ -464,3 +464,40 @@ def test_the_second_project_runs_on_the_reference_ops_and_leaves_the_backend_as_
     layers.infer(images)
     assert spy.seen == ["reference"] * 3
     assert chainrule.backend() == before
+
+
+def test_images_whose_white_is_1_are_warned_of(small):
+    model, images = small(), torch.rand(2, 3, 16, 16)
+    with pytest.warns(UserWarning, match=r"values up to 0.* nearly black .* multiply them by 255"):
+        model.predict(images)
+    with pytest.raises(UserError, match="expected values from 0 to 255, got 0"):
+        model.train(images, images, 1)
+    model.predict(torch.zeros(1, 3, 16, 16))
+
+
+def test_the_mean_over_flips_and_turns_has_a_switch(project):
+    models = [project.Model(averaged=averaged) for averaged in (True, False)]
+    images = noisy(smooth(1))
+    for model in models:
+        model.load_pretrained_model()
+    first, second = (model(images) for model in models)
+    assert not torch.allclose(first, second, atol=0.1)
+    standard = project.Model()
+    standard.load_pretrained_model()
+    expected = first if project.Model.averaged else second
+    assert torch.allclose(standard.predict(images), expected, atol=0.01)
+
+
+def test_a_terminal_sees_how_far_it_is(small, monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    images = noisy(smooth(4, 16, 16))
+    model = small()
+    model.train(images, images, 2)
+    shown = capsys.readouterr().err
+    assert "epoch 2/2" in shown
+    assert "loss 0." in shown
+    model.predict(images)
+    assert "predict" in capsys.readouterr().err
+    monkeypatch.delenv("FORCE_COLOR")
+    model.predict(images)
+    assert capsys.readouterr().err == ""
