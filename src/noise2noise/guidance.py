@@ -7,6 +7,7 @@ biases, so that a factor changes nothing either. What it returns, plus m, is the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -123,11 +124,37 @@ class Guidance:
         return output + np.float32(self.offset)
 
 
-def channels_of_planes(header: Header) -> list[int]:
-    """The place along the axis C of each plane; 0 where there is no such axis before Y."""
-    before = header.axes.index("Y")
-    place = header.axes.find("C", 0, before)
-    if place < 0:
-        return [0] * header.planes
-    places = np.indices(header.shape[:before])[place]
-    return places.ravel().tolist()
+@dataclass(frozen=True)
+class ChannelPlanes:
+    """Which planes of a stack belong to which channel, without a list of all: some have millions.
+
+    Attributes:
+        channels: how many; 1 where there is no axis C before Y.
+        stride: planes from one channel to the next.
+        planes: of each channel.
+    """
+
+    channels: int
+    stride: int
+    planes: int
+
+    @classmethod
+    def of(cls, header: Header) -> ChannelPlanes:
+        before = header.axes.index("Y")
+        place = header.axes.find("C", 0, before)
+        if place < 0:
+            return cls(1, 1, header.planes)
+        count = header.shape[place]
+        return cls(count, math.prod(header.shape[place + 1 : before]), header.planes // count)
+
+    def channel(self, plane: int) -> int:
+        """The channel of a plane."""
+        return plane // self.stride % self.channels
+
+    def some(self, channel: int, most: int) -> list[int]:
+        """Planes of a channel, at most so many, spread evenly."""
+        chosen = range(0, self.planes, -(-self.planes // most))
+        return [
+            (each // self.stride * self.channels + channel) * self.stride + each % self.stride
+            for each in chosen
+        ]

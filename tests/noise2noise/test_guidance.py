@@ -8,6 +8,7 @@ from noise2noise import networks
 from noise2noise.denoiser import Denoiser, ModelInfo
 from noise2noise.errors import UserError
 from noise2noise.files import ArrayStack, Header
+from noise2noise.guidance import ChannelPlanes
 from noise2noise.noise import NoiseProfile, estimate_together
 
 
@@ -107,3 +108,22 @@ def test_pixels_that_are_no_numbers_stay_and_spoil_nothing(told):
     kept = np.isfinite(image)
     np.testing.assert_array_equal(result[~kept], image[~kept])
     assert np.isfinite(result[kept]).all()
+
+
+@pytest.mark.parametrize("axes", ["YX", "TYX", "CYX", "TCYX", "CTYX", "TCZYX", "CYXS"])
+def test_the_planes_of_a_channel(axes):
+    shape = tuple({"T": 3, "C": 2, "Z": 5, "Y": 4, "X": 4, "S": 3}[axis] for axis in axes)
+    header = Header(axes, shape, np.dtype(np.uint8))
+    before = header.axes.index("Y")
+    place = axes.find("C", 0, before)
+    expected = (
+        np.indices((*shape[:before], 1))[place].ravel().tolist()
+        if place >= 0
+        else [0] * header.planes
+    )
+    planes = ChannelPlanes.of(header)
+    assert [planes.channel(plane) for plane in range(header.planes)] == expected
+    for channel in range(planes.channels):
+        its = [plane for plane, each in enumerate(expected) if each == channel]
+        assert planes.some(channel, 100) == its
+        assert planes.some(channel, 2) == its[:: -(-len(its) // 2)]

@@ -7,7 +7,6 @@ those of the result: beside these two no array is as large as the image.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import numpy as np
 from noise2noise.data import Track
 from noise2noise.errors import naming
 from noise2noise.files import STREAMED, Held, Scale, Stack, Survey, scale_of, survey
-from noise2noise.guidance import Guidance, PlaneView, channels_of_planes
+from noise2noise.guidance import ChannelPlanes, Guidance, PlaneView
 from noise2noise.inference.budget import tile_side
 from noise2noise.inference.network import Network
 from noise2noise.inference.settings import Settings
@@ -74,10 +73,16 @@ class StackRun:
         height, width = (size + network.missing(size) for size in (header.height, header.width))
         across = list(tiles(width, side, network.overlap, network.multiple))
         down = list(tiles(height, side, network.overlap, network.multiple))
-        cells = list(itertools.product(range(header.planes), down, across))
+        cells = (
+            (plane, rows, columns)
+            for plane in range(header.planes)
+            for rows in down
+            for columns in across
+        )
+        count = header.planes * len(down) * len(across)
         guide = self._guides()
         noisy = clean = np.empty(0)
-        tracked = self._track(cells, "Denoising", len(cells)) if self._track else cells
+        tracked = self._track(cells, "Denoising", count) if self._track else cells
         for plane, rows, columns in tracked:
             if columns is across[0]:
                 stop = min(rows.whole.stop, header.height)
@@ -103,18 +108,17 @@ class StackRun:
         stack, scale, settings = self._stack, self._scale, self._settings
         if not self._network.told or settings.strength == 0:
             return lambda plane: None
-        channels, noise = channels_of_planes(stack.header), settings.noise
+        channels, noise = ChannelPlanes.of(stack.header), settings.noise
         if noise is not None:
             factor = 1 / (scale.white - scale.black)
             noise = noise.scaled(factor, -scale.black * factor)
 
         @functools.cache
         def of(channel: int) -> Guidance:
-            planes = [plane for plane, its in enumerate(channels) if its == channel]
-            looked_at = planes[:: -(-len(planes) // _PLANES)]
+            looked_at = channels.some(channel, _PLANES)
             return Guidance.of([PlaneView(stack, scale, plane) for plane in looked_at], noise)
 
-        return lambda plane: of(channels[plane])
+        return lambda plane: of(channels.channel(plane))
 
     def _tile(
         self, part: np.ndarray, rows: Tile, columns: Tile, guidance: Guidance | None
