@@ -1,4 +1,4 @@
-"""The one error that means: the input is at fault, and this sentence says how to mend it."""
+"""Errors that the command line knows: bad input, and training that came to nothing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +17,10 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether it says that; PyTorch has no error of its own for the memory of the CPU."""
     told = ("DefaultCPUAllocator", "out of memory")
     return isinstance(error, MemoryError) or any(words in str(error) for words in told)
+
+
+class DivergedError(RuntimeError):
+    """The loss, or a weight, is no longer a finite number; the last good checkpoint is kept."""
 
 
 @contextmanager

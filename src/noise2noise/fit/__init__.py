@@ -1,6 +1,6 @@
 """Learning from pairs: one training step, one checkpoint, and the `Trainer` built on both.
 
-- `step.py`: forward, backward and update, for whoever trains a network here.
+- `training_step.py`: forward, backward and update, for whoever trains a network here.
 - `checkpoint.py`, `conditions.py`: all that a run needs to go on, and what it was computed with.
 - `configuration.py`: what can be asked for; the command's options are made from it.
 - `sources.py`: the data that a configuration names.
@@ -8,16 +8,17 @@
 - `observer.py`: how a run is watched and stopped from outside.
 """
 
-from noise2noise.fit.checkpoint import Checkpoint
-from noise2noise.fit.configuration import TrainingConfig, configure
-from noise2noise.fit.observer import Observer
-from noise2noise.fit.step import step
-from noise2noise.fit.trainer import (
-    DivergedError,
-    Trainer,
-    TrainingStopped,
-    stored_config,
-)
+from typing import TYPE_CHECKING
+
+from noise2noise.lazily import lazily
+
+if TYPE_CHECKING:
+    from noise2noise.errors import DivergedError
+    from noise2noise.fit.checkpoint import Checkpoint
+    from noise2noise.fit.configuration import TrainingConfig, configure
+    from noise2noise.fit.observer import Observer
+    from noise2noise.fit.trainer import Trainer, TrainingStopped, stored_config
+    from noise2noise.fit.training_step import step
 
 __all__ = [
     "Checkpoint",
@@ -30,3 +31,15 @@ __all__ = [
     "step",
     "stored_config",
 ]
+
+# Not at once: the options of `noise2noise train` are made of the configuration, without PyTorch.
+__getattr__ = lazily(
+    __name__,
+    {
+        "checkpoint": "Checkpoint",
+        "configuration": "TrainingConfig configure",
+        "observer": "Observer",
+        "trainer": "DivergedError Trainer TrainingStopped stored_config",
+        "training_step": "step",
+    },
+)

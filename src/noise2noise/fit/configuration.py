@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from noise2noise.denoiser import Denoiser
+from noise2noise.catalogue import NETWORKS
 from noise2noise.errors import UserError
-from noise2noise.networks import ARCHITECTURES
 
 SOURCES = ("pairs", "pairs_file", "photos", "generated")
 """Where pairs can come from; a run has exactly one of them."""
@@ -79,7 +78,7 @@ class TrainingConfig(BaseModel):
         metavar="FILE",
     )
     crop: int = _option(_DATA, 64, "Side of the crops, in pixels.", ge=8)
-    architecture: str = _option(_NETWORK, "compact", f"{', '.join(ARCHITECTURES)}.", metavar="NAME")
+    architecture: str = _option(_NETWORK, "compact", f"{', '.join(NETWORKS)}.", metavar="NAME")
     sizes: dict[str, int] = _option(
         _NETWORK,
         {},
@@ -154,6 +153,8 @@ class TrainingConfig(BaseModel):
 def _as_it_starts(model: str, options: dict[str, object]) -> dict[str, object]:
     """The options, with the architecture and sizes of the model to start from; channels follow the
     images."""
+    from noise2noise.denoiser import Denoiser  # the command's options need none of it
+
     info = Denoiser.load(model).info
     sizes = {name: size for name, size in info.sizes.items() if name != "channels"}
     given = options.get("sizes", {})

@@ -16,7 +16,7 @@ from torch import Tensor
 from chainrule import Module, clip_gradients, distributed
 from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
-from noise2noise.fit.step import step
+from noise2noise.fit.training_step import step
 
 
 class Wishes(NamedTuple):

@@ -36,7 +36,7 @@ from chainrule.schedules import Schedule
 from noise2noise import networks
 from noise2noise.data import PairSource, batches, steps_per_epoch
 from noise2noise.denoiser import Denoiser
-from noise2noise.errors import UserError
+from noise2noise.errors import DivergedError, UserError
 from noise2noise.fit.checkpoint import Checkpoint
 from noise2noise.fit.configuration import MAY_CHANGE, TrainingConfig
 from noise2noise.fit.folder import RunFolder
@@ -55,10 +55,6 @@ longer than some epochs do."""
 
 LOSSES = {"mse": MSE, "log-mse": LogMSE, "l1": L1}
 """By the names that TrainingConfig takes."""
-
-
-class DivergedError(RuntimeError):
-    """The loss, or a weight, is no longer a finite number; the last good checkpoint is kept."""
 
 
 class TrainingStopped(Exception):  # noqa: N818 (a request, not an error)

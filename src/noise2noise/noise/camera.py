@@ -49,7 +49,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from noise2noise.noise.family import Corruption, Family, span, span_text
+from noise2noise.noise.family import Builder, Corruption, span, span_text
 from noise2noise.noise.film import convolved, gaussian_weights
 from noise2noise.noise.sensor import uniform_in_logarithm
 
@@ -191,12 +191,6 @@ def _compressed(image: np.ndarray, quality: int, rng: np.random.Generator) -> np
     return values.astype(np.float32) / 255
 
 
-FAMILIES = {
-    "camera": Family(
-        "camera:0.0001-0.012,80-98",
-        "noise of a camera's sensor, developed to a JPEG of quality 80 to 98: mosaic, "
-        "demosaicing, white balance, smoothing (the numbers may be left out)",
-        _build_camera,
-        default="0.0001-0.012,80-98",
-    ),
+BUILDERS: dict[str, Builder] = {
+    "camera": _build_camera,
 }

@@ -56,11 +56,12 @@ import string
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from noise2noise.catalogue import CORRUPTIONS
 from noise2noise.errors import UserError
 from noise2noise.noise import camera, film, micro, sensor
 from noise2noise.noise.family import (
+    Builder,
     Corruption,
-    Family,
     blocks,
     number,
     number_text,
@@ -78,29 +79,21 @@ def parse(spec: str) -> Corruption:
             of range; the sentence shows how to write it.
     """
     name, colon, numbers = spec.strip().lower().partition(":")
-    family = _FAMILIES.get(name)
-    if family is None:
+    if name not in _BUILDERS:
         raise UserError(_unknown(spec, name))
-    if not colon:
-        numbers = family.default
+    text = CORRUPTIONS[name]
     try:
-        return family.build(numbers)
+        return _BUILDERS[name](numbers if colon else text.default)
     except ValueError as error:
         raise UserError(
-            f"the corruption {spec!r} can't be used: {error}; write for example {family.example}"
+            f"the corruption {spec!r} can't be used: {error}; write for example {text.example}"
         ) from error
 
 
-def describe() -> str:
-    """One line for each corruption, with an example of how to write it, for a `--help` text."""
-    width = max(len(family.example) for family in _FAMILIES.values())
-    return "\n".join(f"{f.example:<{width}}  {f.summary}" for f in _FAMILIES.values())
-
-
 def _unknown(spec: str, name: str) -> str:
-    near = difflib.get_close_matches(name, _FAMILIES, n=1)
-    hint = f"; did you mean {_FAMILIES[near[0]].example}?" if near else ";"
-    examples = ", ".join(family.example for family in _FAMILIES.values())
+    near = difflib.get_close_matches(name, CORRUPTIONS, n=1)
+    hint = f"; did you mean {CORRUPTIONS[near[0]].example}?" if near else ";"
+    examples = ", ".join(text.example for text in CORRUPTIONS.values())
     return f"there is no corruption {spec!r}{hint} choose one of {examples}"
 
 
@@ -171,45 +164,18 @@ def _peak(text: str) -> float:
     return number(text, "the peak", above=0, below=1e9)
 
 
-_FAMILIES = {
-    "gaussian": Family(
-        "gaussian:25",
-        "additive Gaussian noise of sigma 25/255; gaussian:0-50 draws sigma anew each time",
-        _build_gaussian,
-    ),
-    "poisson": Family("poisson:30", "photon counting, 30 photons at full white", _build_poisson),
-    "poisson-gaussian": Family(
-        "poisson-gaussian:30,5",
-        "photon counting and read noise of sigma 5/255 (the numbers may be left out)",
-        _build_poisson_gaussian,
-        default="30,5",
-    ),
-    "bernoulli": Family(
-        "bernoulli:0.5",
-        "each pixel lost with probability 0.5, the survivors made brighter in return",
-        _build_bernoulli,
-    ),
-    "impulse": Family(
-        "impulse:0.5",
-        "each pixel a random colour with probability 0.5 (the number may be left out)",
-        _build_impulse,
-        default="0.5",
-    ),
-    "text": Family(
-        "text:0.25",
-        "random strings over a quarter of the image (the number may be left out)",
-        _build_text,
-        default="0.25",
-    ),
-    "subpixel": Family(
-        "subpixel:6",
-        "one random sub-pixel of each 6 x 6 block; the result is 6 times smaller",
-        _build_subpixel,
-    ),
-    **sensor.FAMILIES,
-    **camera.FAMILIES,
-    **micro.FAMILIES,
-    **film.FAMILIES,
+_BUILDERS: dict[str, Builder] = {
+    "gaussian": _build_gaussian,
+    "poisson": _build_poisson,
+    "poisson-gaussian": _build_poisson_gaussian,
+    "bernoulli": _build_bernoulli,
+    "impulse": _build_impulse,
+    "text": _build_text,
+    "subpixel": _build_subpixel,
+    **sensor.BUILDERS,
+    **camera.BUILDERS,
+    **micro.BUILDERS,
+    **film.BUILDERS,
 }
 
 

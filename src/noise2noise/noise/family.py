@@ -142,18 +142,8 @@ def shot_noise(clean: np.ndarray, shot: float, rng: np.random.Generator) -> np.n
     return clean + spread * rng.standard_normal(clean.shape, dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class Family:
-    """A kind of corruption: how it is written and what for, and what makes one out of its numbers.
-
-    `build` raises ValueError with what is wrong with the text after the colon, for which `default`
-    stands if there is no colon.
-    """
-
-    example: str
-    summary: str
-    build: Callable[[str], Corruption]
-    default: str = ""
+Builder = Callable[[str], Corruption]
+"""Makes a corruption of the text after the colon; raises ValueError with what is wrong with it."""
 
 
 # A minus sign at the start or after the e of 1e-3 belongs to its number.

@@ -17,7 +17,7 @@ import functools
 
 import numpy as np
 
-from noise2noise.noise.family import Corruption, Family, span, span_text
+from noise2noise.noise.family import Builder, Corruption, span, span_text
 
 
 def _build_grain(numbers: str) -> Corruption:
@@ -72,10 +72,6 @@ def gaussian_weights(size: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-FAMILIES = {
-    "grain": Family(
-        "grain:12,1",
-        "film grain of sigma 12/255 in the middle grey, the grains 1 pixel wide (may be left out)",
-        _build_grain,
-    ),
+BUILDERS: dict[str, Builder] = {
+    "grain": _build_grain,
 }

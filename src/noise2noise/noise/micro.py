@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from noise2noise.noise.family import Corruption, Family, span, span_text
+from noise2noise.noise.family import Builder, Corruption, span, span_text
 from noise2noise.noise.sensor import uniform_in_logarithm
 
 _AMPLIFIERS = 0.5  # standard deviation of the logarithm of their noise
@@ -68,11 +68,6 @@ def _emccd(light: np.ndarray, read: float, rng: np.random.Generator) -> np.ndarr
 
 _SENSORS: dict[str, Electrons] = {"scmos": _scmos, "emccd": _emccd}
 
-FAMILIES = {
-    "micro": Family(
-        "micro:scmos,20-500,2",
-        "20 to 500 photons at full white on an sCMOS sensor with read noise of 2 electrons; "
-        "emccd in the place of scmos multiplies electrons",
-        _build_micro,
-    ),
+BUILDERS: dict[str, Builder] = {
+    "micro": _build_micro,
 }

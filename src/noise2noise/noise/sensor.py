@@ -38,8 +38,8 @@ import math
 import numpy as np
 
 from noise2noise.noise.family import (
+    Builder,
     Corruption,
-    Family,
     Settings,
     number,
     number_text,
@@ -134,16 +134,7 @@ def _banding(
     return clean + (row + column).astype(np.float32)
 
 
-FAMILIES = {
-    "sensor": Family(
-        "sensor:0.01,5",
-        "shot noise of variance 0.01 x and read noise of sigma 5/255; both may be ranges; a third "
-        "number is the black level, and clips; sensor:blind is all that sensors do",
-        _build_sensor,
-    ),
-    "banding": Family(
-        "banding:5,2",
-        "each row brighter or darker by sigma 5/255, and each column by 2/255",
-        _build_banding,
-    ),
+BUILDERS: dict[str, Builder] = {
+    "sensor": _build_sensor,
+    "banding": _build_banding,
 }
