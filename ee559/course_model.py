@@ -23,7 +23,8 @@ from noise2noise.data import TensorPairs, batches, steps_per_epoch
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.fit import DivergedError, step
-from noise2noise.model_file import ModelInfo, check_fits, fill
+from noise2noise.model_file import check_fits, fill
+from noise2noise.model_info import ModelInfo
 from noise2noise.untrusted import load_torch
 
 LEAST_SIDE = 8

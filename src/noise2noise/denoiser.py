@@ -13,12 +13,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule import Module, empty_cache
-from noise2noise.data import Track
 from noise2noise.errors import UserError, naming
 from noise2noise.files import (
     STREAMED,
@@ -45,9 +44,13 @@ from noise2noise.inference import (
     needed,
     tile_side,
 )
-from noise2noise.model_file import ModelInfo, read_model
+from noise2noise.model_file import read_model
+from noise2noise.model_info import ModelInfo
 from noise2noise.noise import NoiseProfile
 from noise2noise.shipped import WEIGHTS, find_model
+
+if TYPE_CHECKING:
+    from noise2noise.data import Track
 
 
 @dataclass(frozen=True)

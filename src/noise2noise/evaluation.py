@@ -19,7 +19,7 @@ from noise2noise.files import list_images, read_image, to_unit
 from noise2noise.metrics import SSIM_WINDOW, psnr, scale_invariant_psnr, ssim
 from noise2noise.noise import NoiseProfile
 from noise2noise.noise.corruptions import parse
-from noise2noise.shipped import default_model
+from noise2noise.suiting import default_model
 
 NO_WORSE = 0.05
 """An image is counted as harmed if it loses more than so many dB."""

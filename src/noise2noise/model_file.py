@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from chainrule import Module
 from chainrule.serialization import load_shapes, load_tensors, one_line
 from noise2noise import networks
 from noise2noise.errors import UserError
+from noise2noise.model_info import ModelInfo
 
 LARGEST_SIZES = {"width": 2**16, "inner": 2**16, "most": 2**16, "depth": 64, "blocks": 64}
 """Sizes beyond these are refused: a model file may ask for a network of any other size it likes,
@@ -31,26 +31,6 @@ LONGEST_TEXT = 1000
 """Characters of one entry of the metadata: the sizes, a title."""
 
 _Entry = TypeVar("_Entry")
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a model file says about itself.
-
-    Attributes:
-        name: of a shipped model, or the path.
-        architecture, sizes: see `noise2noise.networks`.
-        title: one line for people.
-        noise: the corruption it was trained on, or "recorded pairs".
-        parameters: how many numbers were learned.
-    """
-
-    name: str
-    architecture: str
-    sizes: dict[str, int]
-    title: str
-    noise: str
-    parameters: int
 
 
 def read_model(path: Path, name: str) -> tuple[Module, ModelInfo]:

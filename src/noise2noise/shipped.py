@@ -1,71 +1,48 @@
-"""The models that come with the package: where they are, and which of them suits an image."""
+"""The models that come with the package: what and where they are. Nothing is loaded to tell."""
 
 from __future__ import annotations
 
 import difflib
+import json
+import math
 from pathlib import Path
 
-import numpy as np
-
 from noise2noise.errors import UserError
-from noise2noise.files import Scale, Stack, stack_of
-from noise2noise.guidance import Guidance, PlaneView
+from noise2noise.model_info import ModelInfo
 
 WEIGHTS = Path(__file__).parent / "weights"
 """The models that come with the package."""
-
-GREY_CORRELATION = 0.95
-"""Three channels whose finest details correlate more than this have the same noise."""
-
-_STRIP = 64  # rows that are looked at together; an even number
-
-
-def default_model(image: np.ndarray | Stack) -> str:
-    """The shipped model that suits an image, (H, W) or (H, W, 3), or the first plane of a stack.
-
-    `photo` learned from noise that is independent in each channel, and takes noise that is the same
-    in all three for texture. So `grey`, which works channel by channel, suits not only grey images
-    that are stored in colour but also most JPEGs: they keep colour at half the resolution, which
-    leaves the finest details, noise included, the same in all channels. And it suits noise that
-    was smoothed or compressed, of which it removes more.
-    """
-    stack = image if isinstance(image, Stack) else stack_of(image)
-    if stack.header.colour != "rgb":
-        return "grey"
-    grey = _details_are_grey(stack) or Guidance.of([PlaneView(stack, Scale(0, 1), 0)]).hidden
-    return "grey" if grey else "photo"
-
-
-def _details_are_grey(stack: Stack) -> bool:
-    """Whether the finest diagonal details of the three channels are all but proportional.
-
-    Their correlation is all but 1 in photographs of JPEG's usual 4:2:0 format, noisy or not; noise
-    that is independent in each channel soon brings it down.
-    """
-    products = np.zeros((3, 3))  # of the details of each channel with those of each
-    same = True
-    for top in range(0, stack.header.height, _STRIP):
-        strip = stack.read(0, slice(top, top + _STRIP))[..., :3]
-        same = same and is_grey(strip.transpose(2, 0, 1))
-        height, width = (size // 2 * 2 for size in strip.shape[:2])
-        x = strip[:height, :width].astype(np.float32)
-        details = x[0::2, 0::2] - x[0::2, 1::2] - x[1::2, 0::2] + x[1::2, 1::2]
-        details = np.nan_to_num(details, copy=False, nan=0, posinf=0, neginf=0)
-        products += np.einsum("hwa,hwb->ab", details, details)
-    norms = np.sqrt(products.diagonal())
-    if not norms.all():  # flat in some channel, or a single row or column
-        return same
-    return bool((products / np.outer(norms, norms)).min() > GREY_CORRELATION)
-
-
-def is_grey(planes: np.ndarray) -> bool:
-    """Whether all channels of (C, H, W) are the same."""
-    return bool((planes == planes[:1]).all())
 
 
 def shipped_models() -> list[str]:
     """Names of the models that come with the package."""
     return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+
+
+def shipped_info(name: str) -> ModelInfo:
+    """What the file of a shipped model says in its header: eight bytes that tell the length of a
+    JSON object, and this (https://github.com/huggingface/safetensors#format).
+
+    Only for files of our own: `model_file.read_model` doesn't believe what strangers' files say.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = WEIGHTS / f"{name}.safetensors"
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        said = header.pop("__metadata__")
+        return ModelInfo(
+            name=name,
+            architecture=said["architecture"],
+            sizes=json.loads(said["sizes"]),
+            title=said["title"],
+            noise=said["noise"],
+            parameters=sum(math.prod(entry["shape"]) for entry in header.values()),
+        )
+    except (OSError, ValueError, LookupError) as error:
+        raise UserError(f"{path} is damaged; install the package again") from error
 
 
 def find_model(model: str | Path) -> Path:

@@ -310,7 +310,7 @@ print(chainrule.backend())
     assert first == "imported"  # importing alone says nothing
     assert line == (
         "chainrule runs without its compiled kernels, several times slower: they were not built "
-        "when it was installed (install a C++ compiler, then install chainrule again)"
+        "when it was installed (install GCC or Clang, then install noise2noise again)"
     )
     assert printed.splitlines() == ["reference", line, "reference"]
 
@@ -323,5 +323,5 @@ chainrule.Conv2d(1, 1, 1)(torch.zeros(1, 1, 2, 2))
     assert run(script)[1].splitlines() == [
         "chainrule runs without its compiled kernels, several times slower: they are there but "
         "can't be loaded (libstdc++.so.6: version GLIBCXX_3.4.32 not found); "
-        "install chainrule again"
+        "install noise2noise again"
     ]

@@ -45,9 +45,10 @@ def make_model(tmp_path: Path) -> MakeModel:
 @pytest.fixture
 def stand_ins(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of stand-ins under the shipped models' names, which takes the place of theirs."""
-    folder = make_model("weights/photo.safetensors").parent
-    make_model("weights/grey.safetensors", channels=1)
-    for module in ("shipped", "denoiser", "cli.models"):
+    sizes = {"width": 8, "depth": 1, "blocks": 1}  # all of them, as the shipped ones tell
+    folder = make_model("weights/photo.safetensors", channels=3, **sizes).parent
+    make_model("weights/grey.safetensors", channels=1, **sizes)
+    for module in ("shipped", "denoiser"):
         monkeypatch.setattr(f"noise2noise.{module}.WEIGHTS", folder)
     return folder
 

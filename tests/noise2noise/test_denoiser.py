@@ -34,7 +34,8 @@ from noise2noise.files import (
 from noise2noise.inference import TILE, Settings
 from noise2noise.metrics import psnr
 from noise2noise.noise.corruptions import parse
-from noise2noise.shipped import WEIGHTS, default_model, shipped_models
+from noise2noise.shipped import WEIGHTS, shipped_models
+from noise2noise.suiting import default_model
 
 NETWORKS = [
     ("compact", {"width": 8}),

@@ -220,7 +220,7 @@ def _load_native() -> Any:
 def _why(error: ImportError) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name == "chainrule._native":
         return (
-            "they were not built when it was installed (install a C++ compiler, then install "
-            "chainrule again)"
+            "they were not built when it was installed (install GCC or Clang, then install "
+            "noise2noise again)"
         )
-    return f"they are there but can't be loaded ({error}); install chainrule again"
+    return f"they are there but can't be loaded ({error}); install noise2noise again"

@@ -22,7 +22,8 @@ from noise2noise.denoiser import Denoiser, Outcome
 from noise2noise.errors import UserError, out_of_memory
 from noise2noise.files import Header, Stack, open_stack
 from noise2noise.inference import Settings
-from noise2noise.shipped import default_model, find_model
+from noise2noise.shipped import find_model
+from noise2noise.suiting import default_model
 
 QUALITIES = ("fast", "balanced", "best")
 """Small models; the usual ones; these, averaged over the eight flips and turns."""

@@ -49,7 +49,7 @@ def this_machine() -> Machine:
     threads = torch.get_num_threads()
     peak, source = _peak(threads)
     return Machine(
-        cpu=_cpu(),
+        cpu=processor_name(),
         threads=threads,
         instructions=torch.backends.cpu.get_cpu_capability(),
         pytorch=torch.__version__,
@@ -79,7 +79,8 @@ def _product_speed(side: int) -> float:
     return 2 * side**3 / min(seconds)
 
 
-def _cpu() -> str:
+def processor_name() -> str:
+    """The processor, as the system calls it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux

@@ -1,87 +1,93 @@
-"""The command line, one file per command. `main` is where every error becomes a sentence."""
+"""The command line, one file per command. `main` is where it begins and ends.
 
-import importlib.metadata
+This file imports next to nothing, so that Ctrl-C is met from the first moment on, also while the
+rest is loaded; `program.py` finds the command.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
 import sys
-from typing import Annotated
+import threading
 
-import typer
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 and the number of the signal, as shells report it."""
 
-from noise2noise.cli import (
-    benchmark,
-    demo,
-    denoise,
-    evaluate,
-    export,
-    inspect,
-    make_pairs,
-    models,
-    reproduce,
-    train,
-)
-from noise2noise.cli.common import print_error
-from noise2noise.errors import UserError, out_of_memory
-from noise2noise.fit import DivergedError
-
-app = typer.Typer(
-    help="Remove noise from images, and train what removes it from pairs of noisy images alone.",
-    epilog="Start with: noise2noise denoise photo.jpg",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (
-    denoise,
-    inspect,
-    train,
-    evaluate,
-    make_pairs,
-    models,
-    export,
-    demo,
-    benchmark,
-    reproduce,
-):
-    command.register(app)
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"noise2noise {importlib.metadata.version('noise2noise')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
-        ),
-    ] = False,
-) -> None: ...
+CLOSED = 141
+"""Exit status where nobody reads the output any more, as with `| head`."""
 
 
 def main() -> None:
-    """Run the command that the arguments name.
+    """Run the command that the arguments name, and exit.
 
-    Exit status: 0 done, 1 training diverged, 2 bad input, 130 interrupted.
+    Exit status: 0 done, 1 training diverged, 2 bad input, `INTERRUPTED`, `CLOSED`.
     """
+    interrupts = _Interrupts()
     try:
-        app()
-    except UserError as error:
-        _fail(error, 2)
-    except DivergedError as error:
-        _fail(error, 1)
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
+        with interrupts:
+            from noise2noise.cli.program import run  # not before Ctrl-C is looked after
+
+            status = run()
+            sys.stdout.flush()
+    except BrokenPipeError:
+        status = _closed()
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, BrokenPipeError):
             raise
-        _fail("the memory is not enough; choose a smaller tile, batch, crop or network", 2)
-    except OSError as error:  # the disk is full, a folder is closed: no fault of the program
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
-
-
-def _fail(error: object, status: int) -> None:
-    print_error(error)
+        status = _closed()
+    except BaseException as error:
+        # Whatever a library made of it, while it was loaded for one.
+        if not (interrupts.met or isinstance(error, KeyboardInterrupt)):
+            raise
+        status = _interrupted()
     sys.exit(status)
+
+
+class _Interrupts:
+    """Remembers Ctrl-C while it raises KeyboardInterrupt as ever."""
+
+    def __init__(self) -> None:
+        self.met = False
+
+    def __enter__(self) -> None:
+        self._handler, self._hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+        # Where it is ignored (nohup) it stays so; elsewhere than in the main thread nobody can ask.
+        self._ours = (
+            self._handler is signal.default_int_handler
+            and threading.current_thread() is threading.main_thread()
+        )
+        if self._ours:
+            signal.signal(signal.SIGINT, self._meet)
+            sys.unraisablehook = self._again
+
+    def __exit__(self, *_: object) -> None:
+        if self._ours:
+            # The second Ctrl-C of an impatient user must not disturb the end.
+            signal.signal(signal.SIGINT, signal.SIG_IGN if self.met else self._handler)
+            sys.unraisablehook = self._hook
+
+    def _meet(self, number: int, frame: object) -> None:
+        self.met = True
+        raise KeyboardInterrupt
+
+    def _again(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Met where nothing can be raised: in a destructor, or while an import frees its lock."""
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self._hook(unraisable)
+            return
+        again = threading.Timer(0.02, signal.raise_signal, (signal.SIGINT,))
+        again.daemon = True
+        again.start()
+
+
+def _interrupted() -> int:
+    start = "\n" if sys.stderr.isatty() else ""  # the terminal's ^C stands on the line
+    print(f"{start}interrupted", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _closed() -> int:
+    # What is left in the buffer goes nowhere when Python flushes it at the end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return CLOSED

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
-from rich.table import Table
 
-from noise2noise.benchmark import quality as sets
-from noise2noise.benchmark.speed import PHOTO, PHOTO_SIZES, Result, measure
-from noise2noise.benchmark.steps import RECIPES
-from noise2noise.benchmark.tables import markdown, remarks, tables
-from noise2noise.classical import METHODS
-from noise2noise.cli.common import JSON_OPTION, examples, print_json, results, track
+from noise2noise.catalogue import CLASSICAL
+from noise2noise.cli.common import JSON_OPTION, examples, print_json, track
 from noise2noise.errors import UserError
 
-EVERYTHING = ",".join((*RECIPES, PHOTO))
+if TYPE_CHECKING:
+    from noise2noise.benchmark import quality as sets
+    from noise2noise.benchmark.speed import Result
 
 _EXAMPLES = examples(
     "noise2noise benchmark speed --quick",
@@ -48,9 +44,12 @@ def _benchmarks() -> None: ...
 
 def speed(
     networks: Annotated[
-        str,
-        typer.Option(help="What to measure, separated by commas; photo is a large photograph."),
-    ] = EVERYTHING,
+        str | None,
+        typer.Option(
+            help="What to measure, such as zhao,mery,photo, which is a large photograph; by "
+            "default everything."
+        ),
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(help="Batch size; by default each report's own, and 128.", min=1),
@@ -79,11 +78,17 @@ def speed(
     """
     if as_markdown and as_json:
         raise UserError("give either --markdown or --json: there is one result to print")
+    import torch
+
+    from noise2noise.benchmark.speed import PHOTO, PHOTO_SIZES, measure
+    from noise2noise.benchmark.steps import RECIPES
+    from noise2noise.benchmark.tables import markdown
+
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
         result = measure(
-            [name.strip() for name in networks.split(",")],
+            [name.strip() for name in networks.split(",")] if networks else [*RECIPES, PHOTO],
             batch,
             rounds or (3 if quick else 15),
             PHOTO_SIZES[:1] if quick else PHOTO_SIZES,
@@ -100,6 +105,11 @@ def speed(
 
 
 def _show(result: Result) -> None:
+    from rich.table import Table
+
+    from noise2noise.benchmark.tables import remarks, tables
+    from noise2noise.cli.common import results
+
     results.print(str(result.machine))
     for title, heads, rows, note in tables(result):
         table = Table(*heads, box=None, padding=(0, 1, 0, 0))
@@ -137,7 +147,7 @@ def quality(
     ] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(help=f"A classical method to compare with: {', '.join(METHODS)}."),
+        typer.Option(help=f"A classical method to compare with: {', '.join(CLASSICAL)}."),
     ] = None,
     told: Annotated[
         bool, typer.Option("--told", help="Tell every method the noise that is added.")
@@ -162,6 +172,8 @@ def quality(
     """
     if as_markdown and as_json:
         raise UserError("give either --markdown or --json: there is one result to print")
+    from noise2noise.benchmark import quality as sets
+
     if plan is not None:
         found = sets.measure(sets.read_plan(plan), clean, seed, track, strips)
     else:
@@ -186,6 +198,11 @@ def quality(
 
 
 def _show_quality(found: list[sets.Result]) -> None:
+    from rich.table import Table
+
+    from noise2noise.benchmark import quality as sets
+    from noise2noise.cli.common import results
+
     for result in found:
         table = Table(*sets.HEADS, box=None, padding=(0, 1, 0, 0))
         for column in table.columns[1:]:

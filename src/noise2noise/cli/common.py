@@ -1,22 +1,44 @@
-"""What the commands share: where messages go, progress, and JSON for programs."""
+"""What the commands share: where messages go, progress, and JSON for programs.
+
+Every command imports this file to declare its options, so nothing heavy is imported here but where
+it is used.
+"""
+
+from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.text import Text
 
-from noise2noise.noise.corruptions import describe
+from noise2noise.catalogue import CORRUPTIONS
 
-messages = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
-"""Progress and messages go to standard error, so that results on standard output can be piped."""
+if TYPE_CHECKING:
+    from rich.console import Console
 
-results = Console(markup=False, emoji=False, highlight=False)
-"""Tables of results; lines of text are printed by `print`."""
+    messages: Console
+    results: Console
+
+
+def __getattr__(name: str) -> Console:
+    """The two consoles, made when they are asked for.
+
+    `messages`: progress and messages go to standard error, so that results on standard output can
+    be piped. `results`: tables of results; lines of text are printed by `print`.
+    """
+    if name not in ("messages", "results"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rich.console import Console
+
+    to_messages = name == "messages"
+    console = Console(
+        stderr=to_messages, soft_wrap=to_messages, markup=False, emoji=False, highlight=False
+    )
+    globals()[name] = console
+    return console
 
 
 def track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
@@ -24,6 +46,13 @@ def track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
 
     Results printed meanwhile appear above the bar, or where standard output was sent to.
     """
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.progress import Progress
+
+    from noise2noise.cli.common import messages
+
     bar = Progress(
         *Progress.get_default_columns(),
         console=messages,
@@ -37,7 +66,8 @@ def track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
 
 def print_error(error: object) -> None:
     """Say what is wrong, in red where there are colours."""
-    messages.print(Text(f"error: {error}", style="red"))
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    typer.secho(f"error: {error}", fg=None if plain else "red", err=True)
 
 
 def print_json(value: object) -> None:
@@ -53,8 +83,8 @@ def examples(*lines: str) -> str:
 
 def corruptions() -> str:
     """The noise models below a command's help."""
-    lines = (line.split(maxsplit=1) for line in describe().splitlines())
-    return "\n\n**Corruptions**\n\n" + "\n\n".join(f"- `{name}` - {text}" for name, text in lines)
+    lines = (f"- `{text.example}` - {text.summary}" for text in CORRUPTIONS.values())
+    return "\n\n**Corruptions**\n\n" + "\n\n".join(lines)
 
 
 JSON_OPTION = typer.Option("--json", help="Print the result as JSON.")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from noise2noise.classical import METHODS
-from noise2noise.cli.common import JSON_OPTION, examples, print_json, results, track
+from noise2noise.catalogue import CLASSICAL
+from noise2noise.cli.common import JSON_OPTION, examples, print_json, track
 from noise2noise.errors import UserError
-from noise2noise.evaluation import TestSet, corrupted, evaluate_all, recorded
+
+if TYPE_CHECKING:
+    from noise2noise.evaluation import TestSet
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +45,7 @@ def evaluate(
     ] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(help=f"A classical method to compare with: {', '.join(METHODS)}."),
+        typer.Option(help=f"A classical method to compare with: {', '.join(CLASSICAL)}."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the added noise.", min=0)] = 0,
     as_json: Annotated[bool, JSON_OPTION] = False,
@@ -54,6 +55,11 @@ def evaluate(
     PSNR is the mean over images of each image's PSNR, SSIM likewise. Results are clipped and
     rounded to 8 bits before they are compared; added noise is not clipped.
     """
+    from rich.table import Table
+
+    from noise2noise.cli.common import results
+    from noise2noise.evaluation import evaluate_all
+
     images = _images(clean, corruption, noisy, seed)
     scores = evaluate_all(images, model or [], against or [], track)
     if as_json:
@@ -74,6 +80,8 @@ def _finite(row: dict[str, object]) -> dict[str, object]:
 
 
 def _images(clean: Path, corruption: str | None, noisy: Path | None, seed: int) -> TestSet:
+    from noise2noise.evaluation import corrupted, recorded
+
     if (corruption is None) == (noisy is None):
         raise UserError("give either --corruption or --noisy: noise to add, or noisy images")
     if corruption is not None:

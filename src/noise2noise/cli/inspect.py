@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from rich.table import Column, Table
 
 from noise2noise.cli.common import (
     JSON_OPTION,
@@ -16,16 +14,15 @@ from noise2noise.cli.common import (
     examples,
     print_error,
     print_json,
-    results,
     track,
 )
 from noise2noise.errors import UserError
-from noise2noise.files import Image, list_images, read_image, refuse_existing
-from noise2noise.noise.estimate import measure, sample
-from noise2noise.noise.patches import MOST_CROPS
-from noise2noise.noise.profile import NoiseProfile
-from noise2noise.noise.words import describe, is_correlated
-from noise2noise.shipped import default_model
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from noise2noise.files import Image
+    from noise2noise.noise import NoiseProfile
 
 
 def register(app: typer.Typer) -> None:
@@ -53,10 +50,14 @@ class _Seen:
 
     @property
     def sentence(self) -> str:
+        from noise2noise.noise.words import describe
+
         return f"{describe(self.profile, self.brightest)}; the model {self.model} suits"
 
     def range(self) -> tuple[float, float]:
         """The standard deviation at the darkest and at the brightest level, of all channels."""
+        import numpy as np
+
         levels = (self.profile.black, self.brightest)
         channels = range(self.profile.channels)
         dark, bright = (
@@ -87,6 +88,8 @@ def inspect(
     the measurement can be trusted. An image that can't be used is skipped and reported,
     and the exit status is then 2.
     """
+    from noise2noise.files import list_images, refuse_existing
+
     for path in (save, plot):
         if path is not None:
             refuse_existing(path, overwrite)
@@ -103,6 +106,9 @@ def inspect(
 
 
 def _look(files: list[Path]) -> list[_Seen]:
+    from noise2noise.files import read_image
+    from noise2noise.noise.patches import MOST_CROPS
+
     seen = []
     most = max(MOST_CROPS // max(len(files), 1), 1)
     for file in track(files, "Measuring", len(files)):
@@ -114,6 +120,11 @@ def _look(files: list[Path]) -> list[_Seen]:
 
 
 def _measured(path: Path, image: Image, most: int) -> _Seen:
+    import numpy as np
+
+    from noise2noise.noise.estimate import measure, sample
+    from noise2noise.suiting import default_model
+
     pixels = image.pixels
     white = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
     planes = np.moveaxis(np.atleast_3d(pixels), -1, 0)
@@ -130,6 +141,8 @@ def _measured(path: Path, image: Image, most: int) -> _Seen:
 
 
 def _together(seen: list[_Seen], save: Path | None, plot: Path | None, overwrite: bool) -> None:
+    from noise2noise.noise.estimate import measure
+
     channels = {each.profile.channels for each in seen}
     if len(channels) > 1:
         raise UserError("the images are grey and colour; inspect those of one kind together")
@@ -145,6 +158,8 @@ def _together(seen: list[_Seen], save: Path | None, plot: Path | None, overwrite
 
 
 def _record(seen: _Seen) -> dict[str, object]:
+    from noise2noise.noise.words import is_correlated
+
     dark, bright = seen.range()
     return {
         "file": str(seen.path),
@@ -159,6 +174,10 @@ def _record(seen: _Seen) -> dict[str, object]:
 
 
 def _print(seen: list[_Seen]) -> None:
+    from rich.table import Column, Table
+
+    from noise2noise.cli.common import results
+
     numbers = ("noise", "dark", "bright", "2 x 2", "4 x 4", "correlation", "impulses")
     table = Table("file", *(Column(name, no_wrap=True) for name in numbers), box=None)
     for each in seen:

@@ -1,19 +1,20 @@
 """`noise2noise make-pairs`: noisy pairs out of clean photographs."""
 
-from pathlib import Path
-from typing import Annotated
+from __future__ import annotations
 
-import numpy as np
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-from chainrule.serialization import replacing
-from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples, messages, track
+from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples, track
 from noise2noise.errors import UserError
-from noise2noise.evaluation import read_unit
-from noise2noise.files import Image, from_unit, list_images, refuse_existing, write_image
-from noise2noise.noise.corruptions import Corruption, parse
-from noise2noise.squares import averaged, centre, read_photograph
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from noise2noise.noise import Corruption
 
 PAIR_FILES = (".pkl", ".pth", ".pt")
 """Endings of a file of two tensors."""
@@ -68,6 +69,10 @@ def make_pairs(
     A .pkl is the format of EPFL's course EE-559: every photograph's centre square is averaged down
     to the size, and values are rounded and clipped to 0..255.
     """
+    from noise2noise.cli.common import messages
+    from noise2noise.files import list_images
+    from noise2noise.noise import parse
+
     noise, paths = parse(corruption), list_images(photos)
     jobs = [(index, paths[index % len(paths)]) for index in range(count or len(paths))]
     if out.suffix.lower() in PAIR_FILES:
@@ -84,6 +89,11 @@ def make_pairs(
 def _write_folders(
     jobs: list[tuple[int, Path]], noise: Corruption, seed: int, out: Path, overwrite: bool
 ) -> None:
+    import numpy as np
+
+    from noise2noise.evaluation import read_unit
+    from noise2noise.files import Image, from_unit, write_image
+
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise UserError(f"{out} is not empty; choose another folder or add --overwrite")
     photos = len({path for _, path in jobs})
@@ -122,6 +132,11 @@ def _write_tensors(
     out: Path,
     overwrite: bool,
 ) -> None:
+    import torch
+
+    from chainrule.serialization import replacing
+    from noise2noise.files import refuse_existing
+
     refuse_existing(out, overwrite)
     try:
         with replacing(out, overwrite) as temporary:
@@ -133,6 +148,11 @@ def _write_tensors(
 def _draw_tensors(
     jobs: list[tuple[int, Path]], noise: Corruption, with_clean: bool, size: int, seed: int
 ) -> tuple[torch.Tensor, ...]:
+    import numpy as np
+    import torch
+
+    from noise2noise.squares import averaged, centre, read_photograph
+
     sides = np.empty((2, len(jobs), 3, size, size), np.uint8)
     squares: dict[Path, np.ndarray] = {}
     for index, path in track(jobs, "Making pairs", len(jobs)):

@@ -1,14 +1,14 @@
 """`noise2noise models`: what is there to denoise with."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from noise2noise.cli.common import JSON_OPTION, examples, print_json, results
-from noise2noise.denoiser import Denoiser
-from noise2noise.shipped import WEIGHTS, shipped_models
+from noise2noise import shipped
+from noise2noise.cli.common import JSON_OPTION, examples, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -20,20 +20,16 @@ def register(app: typer.Typer) -> None:
 
 def models(as_json: Annotated[bool, JSON_OPTION] = False) -> None:
     """List the models that come with the package."""
-    infos = [Denoiser.load(name).info for name in shipped_models()]
+    infos = [shipped.shipped_info(name) for name in shipped.shipped_models()]
     if as_json:
         print_json([asdict(info) for info in infos])
         return
-    table = Table("name", "noise", "network", "parameters", "size", "what it is", box=None)
     for info in infos:
-        size = (WEIGHTS / f"{info.name}.safetensors").stat().st_size
-        network = f"{info.architecture}, {info.sizes['channels']} ch."
-        table.add_row(
-            info.name,
-            info.noise,
-            network,
-            f"{info.parameters:,}",
-            f"{size / 2**20:.1f} MiB",
-            info.title,
+        size = (shipped.WEIGHTS / f"{info.name}.safetensors").stat().st_size
+        channels = info.sizes["channels"]
+        print(f"{info.name:<10} {info.title}")
+        print(
+            f"{'':<10} learned from {info.noise}; network {info.architecture}, {channels} "
+            f"channel{'' if channels == 1 else 's'}, {info.parameters:,} parameters, "
+            f"{size / 2**20:.1f} MiB"
         )
-    results.print(table)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
-from rich.table import Table
 
-from noise2noise.cli.common import examples, messages, results, track
+from noise2noise.cli.common import examples, track
 from noise2noise.errors import UserError
-from noise2noise.studies import data
-from noise2noise.studies.report import STUDIES, write
-from noise2noise.studies.runs import result_of
-from noise2noise.studies.study import Lab, Scale, Study
-from noise2noise.studies.systems import measure_published
+
+if TYPE_CHECKING:
+    from noise2noise.studies.study import Scale, Study
 
 ALL, SYSTEMS, REPORT = "all", "systems", "report"
 
@@ -91,6 +87,14 @@ def reproduce(
     stopped with Ctrl-C, the same command goes on with the epoch that it stopped in. Without --quick
     it takes hours.
     """
+    import torch
+
+    from noise2noise.cli.common import messages
+    from noise2noise.studies import data
+    from noise2noise.studies.report import STUDIES, write
+    from noise2noise.studies.study import Lab, Scale
+    from noise2noise.studies.systems import measure_published
+
     scale = Scale(seed, fraction, quick)
     folder = output or Path("reproduction-quick" if quick else "reproduction")
     if listed:
@@ -119,6 +123,8 @@ def reproduce(
 
 
 def _chosen(names: list[str]) -> list[Study]:
+    from noise2noise.studies.report import STUDIES
+
     if not names:
         raise UserError(f"name what to reproduce: {ALL}, {SYSTEMS}, {REPORT}, or a study (--list)")
     chosen: set[str] = set()
@@ -135,6 +141,13 @@ def _chosen(names: list[str]) -> list[Study]:
 
 
 def _list(folder: Path, scale: Scale) -> None:
+    from rich.table import Table
+
+    from noise2noise.cli.common import results
+    from noise2noise.studies.report import STUDIES
+    from noise2noise.studies.runs import result_of
+    from noise2noise.studies.study import Lab
+
     table = Table("name", "what", "runs", "done", "pairs to see", box=None)
     lab = Lab(folder, scale.quick)
     for study in STUDIES.values():

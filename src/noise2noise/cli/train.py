@@ -1,24 +1,15 @@
 """`noise2noise train`: learn to denoise from pairs of noisy images."""
 
-import os
-import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch.distributed as dist
 import typer
 
-from chainrule import distributed, summary
-from noise2noise.cli.attended import Terminal
-from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples, messages
-from noise2noise.cli.options import flag_of, given, with_options_of
-from noise2noise.errors import UserError
-from noise2noise.fit import Trainer, TrainingConfig, TrainingStopped, configure, stored_config
-from noise2noise.fit.configuration import SOURCES
-from noise2noise.fit.recipe import read_recipe
-from noise2noise.networks import ARCHITECTURES
+from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples
+from noise2noise.cli.options import given, with_options_of
+from noise2noise.fit.configuration import TrainingConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -75,135 +66,6 @@ def train(
     Ctrl-C saves; --resume goes on as if nothing had happened, to the bit. In several processes:
     torchrun --nproc-per-node 2 -m noise2noise train ...
     """
-    asked = given(context, TrainingConfig)
-    if recipe is not None:
-        asked = _completed(asked, read_recipe(recipe))
-    with together():
-        _train(out, asked, resume, overwrite)
+    from noise2noise.cli.training import run
 
-
-def _train(out: Path, asked: dict[str, Any], resume: bool, overwrite: bool) -> None:
-    restarted = _was_restarted(out)
-    if restarted:
-        resume, overwrite = True, False
-    config = (_stored if resume else _new)(out, asked, overwrite)
-    distributed.sums(0)  # nobody looks at the folder any more: the first may begin to write
-    terminal = Terminal()
-    trainer = Trainer(config, out, terminal)
-    if resume:
-        trainer.resume(restarted)
-    _describe(trainer)
-    try:
-        terminal.fit(trainer)
-    except TrainingStopped as stop:
-        messages.print(
-            f"{stop}; everything is saved. Go on with:\n"
-            f"  noise2noise train --out {shlex.quote(str(out))} --resume"
-        )
-        raise typer.Exit(130) from None
-    messages.print(
-        f"best: {trainer.position.best_psnr:.2f} dB, in {trainer.best}\n"
-        f"use it with: noise2noise denoise image.png --model {shlex.quote(str(out))}"
-    )
-
-
-@contextmanager
-def together() -> Iterator[None]:
-    """With the other processes that torchrun started; only the first of them speaks.
-
-    Raises:
-        UserError: another process has gone.
-    """
-    if not distributed.launched():
-        yield
-        return
-    distributed.join()
-    messages.quiet = distributed.rank() > 0
-    try:
-        yield
-    except dist.DistBackendError as error:
-        raise _lost(error) from error
-    except RuntimeError as error:  # gloo has no error of its own
-        if "gloo" not in str(error):
-            raise
-        raise _lost(error) from error
-    finally:
-        messages.quiet = False
-        distributed.leave()
-
-
-def _lost(error: Exception) -> UserError:
-    return UserError(
-        f"another process of this run is gone ({str(error).splitlines()[0]}); what was saved is "
-        "still there: start all of them again with --resume"
-    )
-
-
-def _was_restarted(out: Path) -> bool:
-    """Whether torchrun has started this process again, with a run to go on with."""
-    restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-    return restarted and (out / "last.safetensors").exists()
-
-
-def _completed(asked: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for, and the recipe for the rest; another source replaces the recipe's."""
-    if any(name in asked for name in SOURCES):
-        recipe = {name: value for name, value in recipe.items() if name not in SOURCES}
-    return {**recipe, **asked}
-
-
-def _stored(out: Path, asked: dict[str, Any], overwrite: bool) -> TrainingConfig:
-    """The run's own configuration, and what is given again; the Trainer compares the two."""
-    if overwrite:
-        raise UserError("--resume goes on with the run and --overwrite replaces it; give one only")
-    stored = stored_config(out)
-    for name in SOURCES:
-        if name in asked and getattr(stored, name) is None:
-            raise UserError(
-                f"the run in {out} does not learn from {flag_of(TrainingConfig, name)}; leave it "
-                "out to resume, or start a new run in another folder"
-            )
-    return configure(**{**stored.model_dump(), **asked})
-
-
-def _new(out: Path, asked: dict[str, Any], overwrite: bool) -> TrainingConfig:
-    flags = {name: flag_of(TrainingConfig, name) for name in SOURCES}
-    sources = [flag for name, flag in flags.items() if name in asked]
-    if len(sources) != 1:
-        raise UserError(
-            f"give one of {', '.join(flags.values())} to learn from, "
-            f"got {' and '.join(sources) or 'none'}"
-        )
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; name a folder for the run")
-    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-        raise UserError(f"{out} can't be made: {nearest} is no folder that can be written to")
-    if (out / "last.safetensors").exists() and not overwrite:
-        raise UserError(
-            f"{out} holds a run already; add --resume to go on with it, --overwrite to replace it, "
-            "or choose another folder"
-        )
-    return configure(**asked)
-
-
-def _describe(trainer: Trainer) -> None:
-    config = trainer.config
-    inputs = ARCHITECTURES[config.architecture].inputs(trainer.sizes)
-    shape = (config.batch_size, inputs, config.crop, config.crop)
-    cost = summary(trainer.model, shape)
-    reference = "clean images" if trainer.validation.reference_is_clean else "noisy partners"
-    images = len(trainer.validation.pairs)
-    done = trainer.position
-    lines = [
-        f"data        {trainer.source.describe()}",
-        f"validation  {images} image{'' if images == 1 else 's'}, PSNR against {reference}",
-        f"network     {config.architecture}, {cost.parameters:,} parameters",
-        f"training    {config.epochs} epochs of {trainer.steps_per_epoch} steps "
-        f"of {config.batch_size} crops, kept in {trainer.folder}",
-    ]
-    if done.epoch >= config.epochs:
-        lines.append(f"resumed     all {done.epoch} epochs are done; add --epochs to train longer")
-    elif done.epoch or done.step:
-        lines.append(f"resumed     in epoch {done.epoch + 1}, after step {done.step}")
-    messages.print("\n".join(lines))
+    run(out, given(context, TrainingConfig), recipe, resume, overwrite)

@@ -13,7 +13,8 @@ from chainrule import Concatenate, Graph, Module, Tape
 from chainrule.export import Writer, translates
 from chainrule.recording import Call
 from noise2noise import networks
-from noise2noise.model_file import ModelInfo, read_model
+from noise2noise.model_file import read_model
+from noise2noise.model_info import ModelInfo
 from noise2noise.shipped import WEIGHTS, find_model
 
 LICENCE = "MIT"

@@ -10,11 +10,10 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from noise2noise.data import Track
 from noise2noise.errors import naming
 from noise2noise.files import STREAMED, Held, Scale, Stack, Survey, scale_of, survey
 from noise2noise.guidance import ChannelPlanes, Guidance, PlaneView
@@ -22,8 +21,11 @@ from noise2noise.inference.budget import tile_side
 from noise2noise.inference.network import Network
 from noise2noise.inference.settings import Settings
 from noise2noise.noise import remove_impulses
-from noise2noise.shipped import is_grey
+from noise2noise.suiting import is_grey
 from noise2noise.tiling import Tile, extended, filled, tiles
+
+if TYPE_CHECKING:
+    from noise2noise.data import Track
 
 _NOTHING = Survey(0, 0, 0, 0)
 _PLANES = 8  # of a channel's planes at most so many are looked at to measure their noise

@@ -49,7 +49,7 @@ def photographed(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine("Some CPU", 2, "AVX2", "2.13", "2026-01-02", "native", 1e11, "measured")
     photo = PhotoRow(1000, 1500, {"a": 0.75, "b": 3.0}, {"a": 2**30, "b": 2**31})
     result = Result(machine, 3, [], [photo])
-    monkeypatch.setattr("noise2noise.cli.benchmark.measure", lambda *ignored: result)
+    monkeypatch.setattr("noise2noise.benchmark.speed.measure", lambda *ignored: result)
 
 
 def test_the_table_is_for_people(done, photographed):

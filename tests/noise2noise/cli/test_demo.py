@@ -12,7 +12,7 @@ import skimage.data
 from noise2noise.cli import demo
 from noise2noise.denoiser import Denoiser
 from noise2noise.files import to_unit
-from noise2noise.fit import TrainingConfig, TrainingStopped, configure, stored_config
+from noise2noise.fit import Trainer, TrainingConfig, TrainingStopped, configure, stored_config
 from noise2noise.metrics import psnr
 from noise2noise.noise.corruptions import parse
 
@@ -26,7 +26,7 @@ def hurried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert {*less} - {"crop"} <= {*options}
         return configure(**{**options, **less})
 
-    monkeypatch.setattr(demo, "configure", configured)
+    monkeypatch.setattr("noise2noise.fit.configure", configured)
     monkeypatch.chdir(tmp_path)
 
 
@@ -70,7 +70,19 @@ def test_a_demo_that_is_stopped_says_how_to_start_again(run, monkeypatch):
     def stopped(trainer: object) -> None:
         raise TrainingStopped("stopped in epoch 1")
 
-    monkeypatch.setattr(demo.Trainer, "fit", stopped)
+    monkeypatch.setattr(Trainer, "fit", stopped)
     status, out, err = run("demo")
     assert (status, out) == (130, "")
-    assert err == "error: stopped before the network was trained; start again with --overwrite\n"
+    assert err.endswith(
+        "error: stopped before the network was trained; start again with --overwrite\n"
+    )
+
+
+def test_the_demo_explains_what_it_does_and_names_the_next_step(run):
+    status, out, err = run("demo", "--out", "my demo")
+    assert status == 0
+    begins, _, ends = err.partition("epoch 1/1")
+    assert "no clean picture" in " ".join(begins.split())
+    assert "noise2noise denoise photo.jpg --model 'my demo'" in ends
+    assert "noise2noise train --pairs first/ second/ --out runs/mine" in ends
+    assert out.startswith("before")

@@ -3,18 +3,22 @@
 import json
 
 from noise2noise.denoiser import Denoiser
-from noise2noise.shipped import shipped_models
+from noise2noise.shipped import shipped_info, shipped_models
 
 
-def test_the_table_names_every_model(done, stand_ins):
+def test_every_model_is_named_with_what_is_known_of_it(done, stand_ins):
     lines = done("models").splitlines()
-    assert len(lines) == 3
-    for line, name in zip(lines[1:], ("grey", "photo"), strict=True):
+    for first, second, name in zip(lines[::2], lines[1::2], ("grey", "photo"), strict=True):
         info = Denoiser.load(name).info
-        assert line.split()[:2] == [name, "gaussian:25"]
-        assert f"compact, {info.sizes['channels']} ch." in line
-        assert f"{info.parameters:,}" in line
-        assert line.rstrip().endswith("a stand-in")
+        channels = {1: "1 channel", 3: "3 channels"}[info.sizes["channels"]]
+        assert first.split(maxsplit=1) == [name, "a stand-in"]
+        assert f"learned from gaussian:25; network compact, {channels}," in second
+        assert f"{info.parameters:,} parameters" in second
+
+
+def test_headers_tell_what_loading_the_models_does():
+    for name in shipped_models():
+        assert shipped_info(name) == Denoiser.load(name).info
 
 
 def test_json_says_it_for_programs(done, stand_ins):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noise2noise.catalogue import CORRUPTIONS
 from noise2noise.errors import UserError
 from noise2noise.noise import Corruption, parse
-from noise2noise.noise.corruptions import describe
 
 SPECS = [
     "gaussian:25",
@@ -308,7 +308,7 @@ def test_a_refused_number_comes_with_an_example():
 
 
 def test_every_example_that_is_shown_can_be_used():
-    examples = [line.split()[0] for line in describe().splitlines()]
+    examples = [text.example for text in CORRUPTIONS.values()]
     assert {parse(example).spec for example in examples} <= set(SPECS)
     names = {spec.partition(":")[0] for spec in SPECS}
     assert {example.partition(":")[0] for example in examples} == names
