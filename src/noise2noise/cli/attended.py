@@ -1,18 +1,17 @@
-"""A training run in a terminal: a progress bar, a line for every epoch, and Ctrl-C."""
+"""A training run in a terminal: a progress bar, and a line for every epoch."""
 
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from noise2noise.cli.common import messages, track
+from noise2noise.cli.stopping import requests_to_stop
 from noise2noise.fit import Observer, Trainer
 from noise2noise.fit.observer import Epoch, Position
 
@@ -70,30 +69,6 @@ class Terminal(Observer):
             f"validation {epoch.validation_psnr:.2f} dB{' (best)' if best else ''}  "
             f"{epoch.seconds:.0f} s"
         )
-
-
-@contextmanager
-def requests_to_stop(requested: threading.Event) -> Iterator[None]:
-    """Turn the first Ctrl-C (or SIGTERM) into a request to stop; the second one interrupts.
-
-    Outside the main thread, where Python takes no signals, nothing is ever requested.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def request(number: int, frame: object) -> None:
-        requested.set()
-        signal.signal(number, previous[signal.Signals(number)])
-
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in previous:
-        signal.signal(number, request)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _bar() -> Progress:

@@ -64,6 +64,11 @@ def track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
         yield from bar.track(items, total, description=description)
 
 
+def say(text: str) -> None:
+    """A message, as `messages.print` where nothing of rich is needed."""
+    typer.echo(text, err=True)
+
+
 def print_error(error: object) -> None:
     """Say what is wrong, in red where there are colours."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from noise2noise.batch import (
     QUALITIES,
@@ -34,8 +33,8 @@ from noise2noise.batch import (
     read_list,
     tally,
 )
-from noise2noise.cli.attended import requests_to_stop
-from noise2noise.cli.common import messages, print_error, print_json
+from noise2noise.cli.common import print_error, print_json, say
+from noise2noise.cli.stopping import requests_to_stop
 from noise2noise.errors import UserError
 from noise2noise.files import Wanted, format_for, suffix_named, suffix_of
 from noise2noise.inference import Settings, parse_memory
@@ -187,7 +186,7 @@ class _Session:
         except StoppedError:
             count = len(self._found.sources)
             left = count - len(self._results)
-            messages.print(f"stopped; {left} of {count} images are left as they were")
+            say(f"stopped; {left} of {count} images are left as they were")
             return INTERRUPTED
         except BrokenPipeError:
             self._work.stop.set()
@@ -230,8 +229,8 @@ class _Session:
         rows = [(each.value, str(counts[each]), _REMARKS[each]) for each in Status if counts[each]]
         rows += [("passed over", "", words) for words in passed]
         for name, count, remark in rows:
-            messages.print(f"{name:<12}{count:>6}  {remark}".rstrip())
-        messages.print(f"{'time':<12}{seconds:>6.1f}  s")
+            say(f"{name:<12}{count:>6}  {remark}".rstrip())
+        say(f"{'time':<12}{seconds:>6.1f}  s")
 
 
 _REMARKS = {
@@ -253,9 +252,19 @@ def _facts(result: Result) -> str:
 @contextmanager
 def _bar(work: Work, sources: Iterable[Source], quiet: bool) -> Iterator[Work]:
     """The work with one progress bar over all of it, by the bytes of the files."""
-    if quiet or not messages.is_terminal:
+    if quiet or not sys.stderr.isatty():
         yield work
         return
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from noise2noise.cli.common import messages
+
     sizes = {source.path: max(_size(source.path), 1) for source in sources}
     shares = dict.fromkeys(sizes, 0.0)
     lock = threading.Lock()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from noise2noise.cli.attended import requests_to_stop
+from noise2noise.cli.stopping import requests_to_stop
 
 
 @pytest.fixture
