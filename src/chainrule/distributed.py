@@ -30,6 +30,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from chainrule.module import Module
 
@@ -54,8 +56,12 @@ def join(minutes: float = 30) -> None:
     """
     if not launched():
         raise RuntimeError("this process is alone; start several: torchrun --nproc-per-node 2 ...")
-    kind = "nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(kind, timeout=timedelta(minutes=minutes))
+    kind, limit = "nccl" if torch.cuda.is_available() else "gloo", timedelta(minutes=minutes)
+    store, place, count = next(rendezvous("env://", timeout=limit))
+    # torchrun may start processes again with the store of those that died, whose addresses it has.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = PrefixStore(f"attempt {attempt}", store)
+    dist.init_process_group(kind, store=store, rank=place, world_size=count, timeout=limit)
 
 
 def leave() -> None:
