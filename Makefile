@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure coverage asan tsan fuzz lint clean
+.PHONY: help demo test test-pure coverage asan tsan fuzz lint docs clean
 
 help:
 	@echo "make demo       train on noisy pairs, then denoise a photograph (some minutes)"
@@ -18,6 +18,7 @@ help:
 	@echo "make tsan       look for data races in them with ThreadSanitizer (the same)"
 	@echo "make fuzz       feed damaged files to every reader: make fuzz SECONDS=600 SEED=1"
 	@echo "make lint       check style, imports and types"
+	@echo "make docs       build the documents and the API reference into build/site"
 	@echo "make clean      remove the environment, caches and built packages"
 	@echo "All but the last install what they need into $(VENV). Another Python: make test PYTHON=python3.12"
 	@echo "Some of the tests: make test TESTS=tests/chainrule"
@@ -81,6 +82,11 @@ lint: $(INSTALLED)
 	$(BIN)/clang-format --dry-run -Werror native/*.hpp native/*.cpp
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pyright
+
+# A docstring that doesn't fit its function is an error.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
