@@ -23,7 +23,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def _pages() -> Iterator[tuple[str, str]]:
-    documents = [(path.name, _heading(path)) for path in sorted(DOCUMENTS.glob("*.md"))]
+    first = [(path.name, _heading(path)) for path in sorted(DOCUMENTS.glob("*.md"))]
+    first.append(("reference/index.md", "API"))
     modules = [*_modules(SOURCES / "chainrule")]
     yield (
         "index.md",
