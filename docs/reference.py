@@ -26,10 +26,7 @@ def _pages() -> Iterator[tuple[str, str]]:
     first = [(path.name, _heading(path)) for path in sorted(DOCUMENTS.glob("*.md"))]
     first.append(("reference/index.md", "API"))
     modules = [*_modules(SOURCES / "chainrule")]
-    yield (
-        "index.md",
-        _list("noise2noise and chainrule", [*documents, ("reference/index.md", "API")]),
-    )
+    yield "index.md", _list("noise2noise and chainrule", first)
     yield "reference/index.md", _list("API", [(f"{name}.md", f"`{name}`") for name in modules])
     for name in modules:
         yield f"reference/{name}.md", f"# {name}\n\n::: {name}\n"
