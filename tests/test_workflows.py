@@ -51,6 +51,39 @@ def test_every_command_of_a_workflow_exists(path):
                 assert (ROOT / program).is_file(), command
 
 
+def test_what_is_asked_of_those_who_report_something():
+    for path in sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")):
+        form = yaml.safe_load(path.read_text("utf-8"))
+        assert {"name", "description", "body"} <= form.keys(), path.name
+        questions = [field for field in form["body"] if field["type"] != "markdown"]
+        assert len({field["id"] for field in questions}) == len(questions), path.name
+        for field in questions:
+            assert field["attributes"]["label"], path.name
+
+
+def test_the_hooks_before_a_commit_run_tools_that_make_installs():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    installed = (ROOT / "pyproject.toml").read_text("utf-8")
+    tools = {"lint-imports": "import-linter"}
+    for hook in hooks["repos"][0]["hooks"]:
+        program = hook["entry"].split()[0].removeprefix(".venv/bin/")
+        assert f'"{tools.get(program, program)}==' in installed, program
+
+
+def test_one_version_everywhere():
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    version = re.findall(r"^version = \"(.+)\"", project, re.MULTILINE)[0]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == version
+
+
+def test_wheels_are_built_for_all_promised_pythons():
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    promised = re.findall(r"Python :: 3\.(\d+)\"", project)
+    built = re.findall(r"cp3(\d+)-\*", project)
+    assert built == promised
+
+
 def test_all_promised_pythons_are_tested_on_every_system():
     job = read(ROOT / ".github" / "workflows" / "checks.yml")["jobs"]["tests"]
     promised = re.findall(r"Python :: (3\.\d+)\"", (ROOT / "pyproject.toml").read_text("utf-8"))
