@@ -18,7 +18,10 @@ def equal(assert_near, ours, theirs, prediction: Tensor, target: Tensor) -> None
     gy = torch.randn_like(expected)
     expected.backward(gy)
     assert_near(ours.forward(prediction, target), expected, "output")
-    assert_near(ours.backward(gy), source.grad, "gradient")
+    # A gradient is what is believed less what is true: near zero, rounding is all that is left.
+    precision = torch.finfo(gy.dtype).eps
+    atol, rtol = 16 * precision * float(gy.abs().max()), 100 * precision
+    torch.testing.assert_close(ours.backward(gy), source.grad, atol=atol, rtol=rtol)
 
 
 @settings(max_examples=150)
