@@ -2,7 +2,8 @@
 
 tifffile reads the structure and imagecodecs the pixels: a window decodes only those strips or tiles
 that it touches. Pillow, which has libtiff, decodes what they don't: luma and chroma that aren't
-JPEG. `tiff_write.py` writes, `tiff_tags.py` knows which tags stay.
+JPEG. `tiff_samples.py` knows what values mean, `tiff_tags.py` which tags stay; `tiff_write.py`
+writes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from noise2noise.files import tiff_tags, tiff_write
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size
 from noise2noise.files.raw import RAW
-from noise2noise.files.stack import STREAMED, Alpha, Colour, Header, Held, Stack
+from noise2noise.files.stack import STREAMED, Header, Held, Stack
+from noise2noise.files.tiff_samples import meaning
 
 _PHOTOMETRIC, _COMPRESSION = tifffile.PHOTOMETRIC, tifffile.COMPRESSION
-_ASSOCIATED, _UNASSOCIATED = tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # How many times its size compressed data can grow at most: none; CCITT, LZW, deflate twice,
 # PackBits, LZMA, JPEG. Measured on tiles of zeros. Of the others some store "all zero" in a number.
@@ -69,39 +69,6 @@ class _Tiff(Format):
 TIFF = _Tiff()
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """How the values in the file become those that are handed out, and back again.
-
-    Attributes:
-        stretch: what to multiply integers by whose bits don't fill bytes; 1 for others.
-        dtype: after it.
-        inverted: white is zero.
-        palette: colours, (entries, 3), or None.
-        signed_chroma: the last two of three samples are CIE a and b, in two's complement.
-    """
-
-    stretch: float
-    dtype: np.dtype
-    inverted: bool = False
-    palette: np.ndarray | None = None
-    signed_chroma: bool = False
-
-    def load(self, values: np.ndarray) -> np.ndarray:
-        if self.palette is not None:
-            return self.palette[values[..., 0].astype(np.intp)]
-        if self.stretch != 1:
-            values = np.rint(values * self.stretch)
-        values = values.astype(self.dtype, copy=False)
-        if self.inverted:
-            return np.iinfo(self.dtype).max - values
-        return values ^ _chroma_signs(self.dtype) if self.signed_chroma else values
-
-
-def _chroma_signs(dtype: np.dtype) -> np.ndarray:
-    return np.array([0, 1, 1], dtype) << (8 * dtype.itemsize - 1)
-
-
 class _TiffStack(Stack):
     """The main series of pages of an open TIFF."""
 
@@ -111,7 +78,7 @@ class _TiffStack(Stack):
         _check_page(page)
         self._file, self._series, self._page, self._path = file, series, page, path
         self._segments: dict[tuple[int, int], np.ndarray] = {}
-        self._stored, colour, alpha = _meaning(page, file.is_imagej)
+        self._stored, colour, alpha = meaning(page, file.is_imagej)
         samples = 3 if self._stored.palette is not None else page.samplesperpixel
         axes = series.axes.replace("S", "") + "S" * (samples > 1)
         shape = tuple(
@@ -386,55 +353,6 @@ def _check_end(end: int, file_size: int) -> None:
             f"is cut short (its pixels end at byte {end}, the file at {file_size}); "
             "copy or save it again"
         )
-
-
-# What the samples mean.
-
-
-def _meaning(page: tifffile.TiffPage, imagej: bool) -> tuple[_Stored, Colour, Alpha]:
-    kind, samples = page.photometric, page.samplesperpixel
-    stretch, dtype = _stretch(page)
-    if kind == _PHOTOMETRIC.PALETTE and samples == 1 and page.colormap is not None and not imagej:
-        return _Stored(1, np.dtype(np.uint8), palette=_palette(page.colormap)), "rgb", ""
-    if kind == _PHOTOMETRIC.SEPARATED:
-        return _Stored(stretch, dtype), "cmyk" if samples == 4 else "channels", ""
-    if kind in (_PHOTOMETRIC.CIELAB, _PHOTOMETRIC.ICCLAB) and samples == 3 and dtype.kind == "u":
-        return _Stored(1, dtype, signed_chroma=kind == _PHOTOMETRIC.CIELAB), "lab", ""
-    plain = (_PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.MINISWHITE, _PHOTOMETRIC.PALETTE)
-    if kind not in (*plain, _PHOTOMETRIC.RGB, _PHOTOMETRIC.YCBCR):
-        name = getattr(kind, "name", kind)
-        raise UnusableError(f"has {name} pixels; convert it to RGB or grey first")
-    inverted = kind == _PHOTOMETRIC.MINISWHITE and dtype.kind == "u"
-    stored = _Stored(stretch, dtype, inverted)
-    alphas: dict[tuple[int, ...], Alpha] = {
-        (_ASSOCIATED,): "premultiplied",
-        (_UNASSOCIATED,): "straight",
-    }
-    alpha = alphas.get(tuple(page.extrasamples), "")
-    # Some writers leave out what the fourth sample of RGB is; it always is alpha.
-    if kind == _PHOTOMETRIC.RGB and samples == 4 and not alpha:
-        alpha = "straight"
-    colours = samples - bool(alpha)
-    if kind in plain:
-        return stored, "grey" if colours == 1 else "channels", alpha
-    return stored, "rgb" if colours == 3 else "channels", alpha
-
-
-def _stretch(page: tifffile.TiffPage) -> tuple[float, np.dtype]:
-    """Integers whose bits don't fill bytes are stretched to those that do, as all readers do with
-    1, 2 and 4 bits: a viewer would show 12 bits in 16 as black."""
-    bits, dtype = page.bitspersample, np.dtype(page.dtype)
-    if dtype.kind in "ub" and bits < 8:
-        return 255 / (2**bits - 1), np.dtype(np.uint8)
-    if dtype == np.uint16 and 8 < bits < 16:
-        return 65535 / (2**bits - 1), dtype
-    return 1, dtype.newbyteorder("=")
-
-
-def _palette(colormap: np.ndarray) -> np.ndarray:
-    # 16 bits each by the standard, but some writers use 8.
-    shift = 8 if colormap.max() > 255 else 0
-    return (colormap >> shift).astype(np.uint8).T
 
 
 def _needs_pillow(page: tifffile.TiffPage) -> bool:
