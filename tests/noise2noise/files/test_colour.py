@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from noise2noise.files import bands_of, open_stack, result_of, write_stack
+from noise2noise.files.survey import survey
 from tests.noise2noise.files.made import ink_profile
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -18,8 +19,9 @@ def written(source: Path, suffix: str, change: Change = lambda band: band) -> Pa
     """The file written in the format of the suffix, its bands changed as denoising would do it."""
     target = source.with_name(f"result{suffix}")
     with open_stack(source) as stack:
-        header, finish = result_of(target, stack)
-        write_stack(target, header, finish(change(band) for band in bands_of(stack, 5)))
+        result = result_of(target, stack)
+        bands = result.bands((change(band) for band in bands_of(stack, 5)), survey(stack))
+        write_stack(target, result.header, bands)
     return target
 
 

@@ -13,6 +13,7 @@ import tifffile
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.files import bands_of, open_stack, result_name, result_of, write_stack
+from noise2noise.files.survey import survey
 from tests.noise2noise.files.made import write_dng
 
 rawpy = pytest.importorskip("rawpy")
@@ -24,8 +25,9 @@ def mosaic(height: int = 64, width: int = 98) -> np.ndarray:
 
 def written(source: Path, target: Path, factor: float = 1) -> Path:
     with open_stack(source) as stack:
-        header, finish = result_of(target, stack)
-        write_stack(target, header, finish(factor * band for band in bands_of(stack, 7)))
+        result = result_of(target, stack)
+        bands = result.bands((factor * band for band in bands_of(stack, 7)), survey(stack))
+        write_stack(target, result.header, bands)
     return target
 
 
