@@ -90,7 +90,7 @@ docs: $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
-	find src tests benchmarks ee559 -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks ee559 examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PyTorch comes first and alone, so that nothing else has a say in which build of it is taken.
 $(INSTALLED): pyproject.toml constraints.txt $(wildcard native/*)
