@@ -16,6 +16,7 @@ from noise2noise.files.pillow import encoded, open_with_pillow, refusal, save_op
 from noise2noise.files.stack import ArrayStack, Header, Metadata, Stack, whole_planes
 
 _QUALITY = 95
+_EXACT_ALPHA = {"alpha:lossless": "1"}  # as libaom takes it, for that part of a picture alone
 _BRANDS = (b"avif", b"avis")
 _CONFIGURATION = b"av1C"  # a box with the version, the profile, and bits that tell the bit depth
 _HIGH, _TWELVE = 0x40, 0x20
@@ -74,6 +75,8 @@ class _Avif(Format):
         options = save_options(header.metadata) | {"quality": _QUALITY, "subsampling": "4:4:4"}
         if header.metadata.xmp:
             options["xmp"] = header.metadata.xmp
+        if header.alpha:
+            options["advanced"] = _EXACT_ALPHA
         path.write_bytes(encoded(self.name, header, bands, **options))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,10 +22,22 @@ _BLOCK = 2**20
 
 @dataclass(frozen=True)
 class NpyLayout:
-    """The axes and shape of the array, and its dtype, byte order included."""
+    """How an array was stored.
+
+    Attributes:
+        axes: of it.
+        dtype: byte order included.
+        fortran: whether the first index is the fastest.
+    """
 
     axes: Axes
     dtype: np.dtype
+    fortran: bool
+
+    @property
+    def in_order(self) -> bool:
+        """Whether pixels lie in the file as they are handed out."""
+        return self.axes.in_order and not self.fortran
 
 
 class _Npy(Format):
@@ -43,21 +55,18 @@ class _Npy(Format):
 
     def held(self, header: Header) -> Held:
         layout = header.metadata.layout
-        if not isinstance(layout, NpyLayout) or layout.axes.in_order:
+        if not isinstance(layout, NpyLayout) or layout.in_order:
             return STREAMED
         pixels = header.planes * header.plane_bytes  # in a map of the file
         return Held(pixels, pixels)
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
-        axes, dtype = Axes(header.axes, header.shape), header.dtype
-        layout = header.metadata.layout
-        if isinstance(layout, NpyLayout) and layout.axes.sizes == header.shape:
-            axes = layout.axes
-            dtype = layout.dtype if layout.dtype.newbyteorder("=") == dtype else dtype
-        described = {"descr": dtype.str, "fortran_order": False, "shape": axes.shape}
+        layout = _layout(header)
+        axes, dtype = layout.axes, layout.dtype
+        described = {"descr": dtype.str, "fortran_order": layout.fortran, "shape": axes.shape}
         with path.open("wb") as file:
             numpy.lib.format.write_array_header_2_0(file, described)
-            if axes.in_order:
+            if layout.in_order:
                 for band in bands:
                     file.write(np.ascontiguousarray(band, dtype).tobytes())
                 return
@@ -66,6 +75,15 @@ class _Npy(Format):
 
 
 NPY = _Npy()
+
+
+def _layout(header: Header) -> NpyLayout:
+    """How to store this: like the source, as far as it was an array of this shape and dtype."""
+    dtype, own = header.dtype, header.metadata.layout
+    if not isinstance(own, NpyLayout) or own.axes.sizes != header.shape:
+        return NpyLayout(Axes(header.axes, header.shape), dtype, fortran=False)
+    same = own.dtype.newbyteorder("=") == dtype
+    return own if same else replace(own, dtype=dtype)
 
 
 def _reserve(file: BinaryIO, size: int) -> None:
@@ -110,7 +128,7 @@ class _NpyStack(Stack):
 
     def _described(self) -> Header:
         axes, dtype = self._axes, self._array.dtype
-        metadata = Metadata(layout=NpyLayout(axes, dtype))
+        metadata = Metadata(layout=NpyLayout(axes, dtype, self._array.flags.fnc))
         dtype = dtype.newbyteorder("=")
         header = Header(axes.letters, axes.sizes, dtype, colour_of(axes), metadata=metadata)
         check_size(header.width, header.height)
