@@ -95,7 +95,7 @@ def test_all_contenders_take_the_same_training_steps(name, monkeypatch):
     assert len(losses) == 4
     assert len({*losses[steps.OURS]}) == 3
     for values in losses.values():
-        assert values == pytest.approx(losses[steps.REFERENCE], rel=1e-4)
+        assert values == pytest.approx(losses[steps.REFERENCE], rel=5e-4)
 
 
 def test_all_contenders_infer_the_same():

@@ -14,6 +14,7 @@ from chainrule.layers import (
     Flatten,
     Identity,
     InstanceNorm2d,
+    Multiply,
     RMSNorm,
     Unflatten,
 )
@@ -39,6 +40,11 @@ def add(write: Writer, call: Call, inputs: Inputs) -> str:
 @translates(Subtract)
 def subtract(write: Writer, call: Call, inputs: Inputs) -> str:
     return write.node("Sub", *inputs)
+
+
+@translates(Multiply)
+def multiply(write: Writer, call: Call, inputs: Inputs) -> str:
+    return write.node("Mul", *inputs)
 
 
 @translates(Concatenate)

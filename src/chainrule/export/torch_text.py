@@ -37,6 +37,7 @@ from chainrule.layers import (
     LeakyReLU,
     Linear,
     MaxPool2d,
+    Multiply,
     NearestUpsampling,
     PixelShuffle,
     PixelUnshuffle,
@@ -248,6 +249,7 @@ _LAYERS: dict[type[Module], Callable[..., str]] = {
     LayerNorm2d: repr,
     Add: lambda layer: "Add()",
     Subtract: lambda layer: "Subtract()",
+    Multiply: lambda layer: "Multiply()",
     Concatenate: lambda layer: "Concatenate()",
     Channels: repr,
 }
@@ -296,6 +298,11 @@ class Add(nn.Module):
 class Subtract(nn.Module):
     def forward(self, a, b):
         return a - b
+""",
+    "Multiply": """\
+class Multiply(nn.Module):
+    def forward(self, a, b):
+        return a * b
 """,
     "Concatenate": """\
 class Concatenate(nn.Module):

@@ -8,6 +8,8 @@ from typing import Any
 from chainrule import (
     ELU,
     GELU,
+    GRU,
+    LSTM,
     AdaptiveAvgPool2d,
     Add,
     AvgPool2d,
@@ -16,7 +18,10 @@ from chainrule import (
     Channels,
     Checkpoint,
     Concatenate,
+    Conv1d,
     Conv2d,
+    Conv3d,
+    ConvTranspose1d,
     ConvTranspose2d,
     Dropout,
     Embedding,
@@ -31,6 +36,8 @@ from chainrule import (
     Linear,
     MaxPool2d,
     Module,
+    MultiHeadAttention,
+    Multiply,
     NearestUpsampling,
     PixelShuffle,
     PixelUnshuffle,
@@ -61,7 +68,8 @@ def joined() -> Module:
         "second": (Conv2d(4, 2, 1), "x"),
         "sum": (Add(), "first", "second", "first"),
         "difference": (Subtract(), "sum", "second"),
-        "all": (Concatenate(), "sum", "difference", "x"),
+        "gated": (Multiply(), "sum", "first"),
+        "all": (Concatenate(), "gated", "difference", "x"),
     }
     return Graph("x", nodes)
 
@@ -136,6 +144,14 @@ OF_INTEGERS: list[tuple[str, Make]] = [
 ]
 
 NAMES = {name.partition(" ")[0] for name, *_ in (*ON_IMAGES, *OTHERS, *OF_INTEGERS)}
+NAMES |= {type(module).__name__ for _, module in joined().named_children()}
 
-REFUSED: dict[str, tuple[Make, tuple[int, ...]]] = {}
+REFUSED: dict[str, tuple[Make, tuple[int, ...]]] = {
+    "Conv1d": (lambda: Conv1d(3, 4, 3), (2, 3, 9)),
+    "ConvTranspose1d": (lambda: ConvTranspose1d(3, 4, 3), (2, 3, 9)),
+    "Conv3d": (lambda: Conv3d(3, 4, 3), (2, 3, 5, 6, 7)),
+    "GRU": (lambda: GRU(3, 4), (5, 2, 3)),
+    "LSTM": (lambda: LSTM(3, 4), (5, 2, 3)),
+    "MultiHeadAttention": (lambda: MultiHeadAttention(4, 2), (5, 2, 4)),
+}
 """Layers that say in a sentence that they aren't exported."""
