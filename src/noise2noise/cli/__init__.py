@@ -6,10 +6,12 @@ rest is loaded; `program.py` finds the command.
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
 import threading
+from types import FrameType
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the number of the signal, as shells report it."""
@@ -49,6 +51,7 @@ class _Interrupts:
 
     def __init__(self) -> None:
         self.met = False
+        self._reminder: threading.Timer | None = None
 
     def __enter__(self) -> None:
         self._handler, self._hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
@@ -66,19 +69,34 @@ class _Interrupts:
             # The second Ctrl-C of an impatient user must not disturb the end.
             signal.signal(signal.SIGINT, signal.SIG_IGN if self.met else self._handler)
             sys.unraisablehook = self._hook
+        if self._reminder is not None:
+            self._reminder.cancel()
 
-    def _meet(self, number: int, frame: object) -> None:
+    def _meet(self, number: int, frame: FrameType | None) -> None:
         self.met = True
+        if _imports(frame):
+            self._remind()
         raise KeyboardInterrupt
 
     def _again(self, unraisable: sys.UnraisableHookArgs) -> None:
         """Met where nothing can be raised: in a destructor, or while an import frees its lock."""
-        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self._remind()
+        else:
             self._hook(unraisable)
-            return
-        again = threading.Timer(0.02, signal.raise_signal, (signal.SIGINT,))
-        again.daemon = True
-        again.start()
+
+    def _remind(self) -> None:
+        """Raise it once more in a moment, unless it has arrived: libraries written in C swallow it
+        while they are loaded."""
+        self._reminder = threading.Timer(0.05, _thread.interrupt_main)
+        self._reminder.daemon = True
+        self._reminder.start()
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _interrupted() -> int:

@@ -61,8 +61,9 @@ def _met(error: Any) -> str:
 
 
 def _unknown_option(option: str, context: Any) -> str:
-    if any(word.startswith(option) and os.path.exists(word) for word in sys.argv[1:]):
-        return f"there is no option {option}; a file whose name begins with a dash is ./{option}..."
+    for word in sys.argv[1:]:
+        if word.startswith(option) and os.path.exists(word):
+            return f"there is no option {option}; a file whose name begins with a dash is ./{word}"
     flags = [flag for each in context.command.get_params(context) for flag in each.opts]
     return f"there is no option {option}{_meant(option, flags)}"
 

@@ -107,7 +107,8 @@ def open_stack(
             f"--axes {axes} names the channels already; leave --channel-axis {channel_axis} out"
         )
     if not path.exists():
-        raise UserError(f"there is no file {path}; check the name")
+        what = "file" if path.suffix else "file or folder"
+        raise UserError(f"there is no {what} {path}; check the name")
     stack = _open(path)
     try:
         if axes is not None:
