@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure coverage asan tsan fuzz lint docs clean
+.PHONY: help demo test test-pure coverage asan tsan fuzz torture lint docs clean
 
 help:
 	@echo "make demo       train on noisy pairs, then denoise a photograph (some minutes)"
@@ -17,6 +17,7 @@ help:
 	@echo "make asan       test the compiled kernels with AddressSanitizer (needs g++ on Linux)"
 	@echo "make tsan       look for data races in them with ThreadSanitizer (the same)"
 	@echo "make fuzz       feed damaged files to every reader: make fuzz SECONDS=600 SEED=1"
+	@echo "make torture    kill, fill and share what the commands write (an hour): make torture SIZE=0.1"
 	@echo "make lint       check style, imports and types"
 	@echo "make docs       build the documents and the API reference into build/site"
 	@echo "make clean      remove the environment, caches and built packages"
@@ -75,6 +76,12 @@ endef
 fuzz: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(READER),--reader $(READER)) $(if $(CASE),--case $(CASE))
+
+# Kills, full disks, several processes at one folder, memory, shapes: docs/reliability.md. Less than
+# an hour; SIZE=0.1 does a tenth of it.
+torture: $(INSTALLED)
+	$(BIN)/python -m tests.torture $(if $(SIZE),--size $(SIZE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(KNOCK),--knock $(KNOCK))
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -11,9 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
-from chainrule.serialization import replacing
+from chainrule.serialization import replacing, write_torch
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 
@@ -45,7 +43,7 @@ def export(model: str | Path, destination: str | Path, overwrite: bool = False) 
         },
     }
     with replacing(destination, overwrite) as temporary:
-        torch.save(content, temporary)
+        write_torch(temporary, content)
     return Path(destination)
 
 

@@ -1,6 +1,8 @@
 """Files: writing without ever losing what was there, and weights as safetensors with metadata."""
 
 import contextlib
+import glob
+import io
 import os
 import tempfile
 import threading
@@ -13,9 +15,16 @@ import torch
 
 from chainrule.module import Module
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 LONGEST_HEADER = 2**24
 """Bytes of a safetensors header that are read: names, shapes and metadata, for any real network a
 few thousand, and with the history of a long run some hundreds of thousands."""
+
+_RANDOM_MARKS = 8  # that tempfile puts into a name
 
 
 @contextlib.contextmanager
@@ -24,7 +33,8 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
     Yields the path of a temporary file in the same folder, with the same suffix. When the block
     ends well that file is flushed to the disk and renamed to `path`; when it raises, the temporary
-    file is removed and whatever stood at `path` is untouched.
+    file is removed and whatever stood at `path` is untouched. What a process that was killed left
+    of an earlier attempt is removed first.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is false; raised before the block runs.
@@ -35,9 +45,8 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         raise FileExistsError(f"{path} exists already; choose another name or allow overwriting")
     if not path.parent.is_dir():
         raise NotADirectoryError(f"the folder {path.parent} does not exist; create it first")
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    _remove_leftovers(path)
+    temporary, handle = _temporary(path)
     try:
         yield temporary
         _flush_to_disk(temporary)
@@ -45,6 +54,51 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def write_torch(path: Path, content: object) -> None:
+    """`torch.save` by way of memory: PyTorch itself has no error for a disk that refuses.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    path.write_bytes(buffer.getbuffer())
+
+
+def _temporary(path: Path) -> tuple[Path, int | None]:
+    """A file beside `path`, and the handle by which it is locked while this process lives; on
+    Windows none, where a file that is open can't be renamed."""
+    while True:
+        handle, name = tempfile.mkstemp(f"{path.suffix}", f".{path.stem}-", path.parent)
+        if fcntl is None:
+            os.close(handle)
+            return Path(name), None
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if _is_at(handle, name):
+            return Path(name), handle
+        os.close(handle)  # another process took it for a leftover before it was locked
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of `path` that no living process has locked."""
+    if fcntl is None:
+        return
+    pattern = f".{glob.escape(path.stem)}-{'?' * _RANDOM_MARKS}{glob.escape(path.suffix)}"
+    for leftover in path.parent.glob(pattern):
+        with contextlib.suppress(OSError), open(leftover, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
+
+
+def _is_at(handle: int, name: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(name))
+    except FileNotFoundError:
+        return False
 
 
 def _flush_to_disk(path: Path) -> None:

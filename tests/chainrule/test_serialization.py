@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +85,32 @@ def test_an_exception_in_the_middle_leaves_the_old_file_and_no_other(tmp_path, e
         write()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks that end with a process")
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    path = tmp_path / "model[1].txt"
+    writing = f"""
+import signal, sys
+from chainrule.serialization import replacing
+with replacing({str(path)!r}) as temporary:
+    temporary.write_text("half")
+    print(temporary, flush=True)
+    signal.pause()
+"""
+    process = subprocess.Popen([sys.executable, "-c", writing], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    half = Path(process.stdout.readline().strip())
+    others = tmp_path / ".model[1]-of-another.txt"
+    others.touch()
+    with replacing(path) as temporary:
+        temporary.write_text("whole")
+    assert half.read_text() == "half"  # it lives
+    process.kill()
+    process.communicate()
+    with replacing(path, overwrite=True) as temporary:
+        temporary.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == sorted([path, others])
 
 
 def test_the_file_is_readable_as_any_other_new_file(tmp_path):

@@ -10,7 +10,6 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from chainrule.checkpoint import Checkpoint
@@ -54,7 +53,7 @@ from chainrule.layers import (
     ZeroPad2d,
 )
 from chainrule.module import Module
-from chainrule.serialization import replacing
+from chainrule.serialization import replacing, write_torch
 
 _HEAD = '''"""{title}
 
@@ -113,7 +112,7 @@ def save_torch(
     said = textwrap.fill(title.replace("\\", "").replace('"""', ""), 96)
     head = _HEAD.format(title=said, weights=weights.name)
     with replacing(weights, overwrite) as binary, replacing(code, overwrite) as text:
-        torch.save({name: value.detach().cpu().clone() for name, value in state.items()}, binary)
+        write_torch(binary, {name: value.detach().cpu().clone() for name, value in state.items()})
         text.write_text(f"{head}\n\n{lines}", encoding="utf-8")
     return weights, code
 

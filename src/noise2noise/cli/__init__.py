@@ -12,9 +12,7 @@ import signal
 import sys
 import threading
 from types import FrameType
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C: 128 and the number of the signal, as shells report it."""
+from typing import Any
 
 CLOSED = 141
 """Exit status where nobody reads the output any more, as with `| head`."""
@@ -23,7 +21,8 @@ CLOSED = 141
 def main() -> None:
     """Run the command that the arguments name, and exit.
 
-    Exit status: 0 done, 1 training diverged, 2 bad input, `INTERRUPTED`, `CLOSED`.
+    Exit status: 0 done, 1 training diverged, 2 bad input, 130 after Ctrl-C, 143 after SIGTERM,
+    `CLOSED`.
     """
     interrupts = _Interrupts()
     try:
@@ -42,38 +41,41 @@ def main() -> None:
         # Whatever a library made of it, while it was loaded for one.
         if not (interrupts.met or isinstance(error, KeyboardInterrupt)):
             raise
-        status = _interrupted()
+        status = _interrupted(interrupts.met or signal.SIGINT)
     sys.exit(status)
 
 
 class _Interrupts:
-    """Remembers Ctrl-C while it raises KeyboardInterrupt as ever."""
+    """Remembers Ctrl-C, or SIGTERM, which systems send, while it raises KeyboardInterrupt: what is
+    half written is removed on the way out."""
 
     def __init__(self) -> None:
-        self.met = False
+        self.met = 0
+        self._before: dict[signal.Signals, Any] = {}
         self._reminder: threading.Timer | None = None
 
     def __enter__(self) -> None:
-        self._handler, self._hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
-        # Where it is ignored (nohup) it stays so; elsewhere than in the main thread nobody can ask.
-        self._ours = (
-            self._handler is signal.default_int_handler
-            and threading.current_thread() is threading.main_thread()
-        )
-        if self._ours:
-            signal.signal(signal.SIGINT, self._meet)
-            sys.unraisablehook = self._again
+        self._hook = sys.unraisablehook
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            # Where somebody else looks after it, or it is ignored (nohup), it stays so.
+            if handler in (signal.default_int_handler, signal.SIG_DFL):
+                self._before[number] = handler
+                signal.signal(number, self._meet)
+        sys.unraisablehook = self._again
 
     def __exit__(self, *_: object) -> None:
-        if self._ours:
-            # The second Ctrl-C of an impatient user must not disturb the end.
-            signal.signal(signal.SIGINT, signal.SIG_IGN if self.met else self._handler)
-            sys.unraisablehook = self._hook
         if self._reminder is not None:
             self._reminder.cancel()
+        sys.unraisablehook = self._hook
+        for number, handler in self._before.items():
+            # The second Ctrl-C of an impatient user must not disturb the end.
+            signal.signal(number, signal.SIG_IGN if self.met else handler)
 
     def _meet(self, number: int, frame: FrameType | None) -> None:
-        self.met = True
+        self.met = self.met or number
         if _imports(frame):
             self._remind()
         raise KeyboardInterrupt
@@ -99,10 +101,10 @@ def _imports(frame: FrameType | None) -> bool:
     return frame is not None
 
 
-def _interrupted() -> int:
+def _interrupted(number: int) -> int:
     start = "\n" if sys.stderr.isatty() else ""  # the terminal's ^C stands on the line
     print(f"{start}interrupted", file=sys.stderr)
-    return INTERRUPTED
+    return 128 + number  # as shells report it
 
 
 def _closed() -> int:

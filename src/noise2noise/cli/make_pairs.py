@@ -132,15 +132,12 @@ def _write_tensors(
     out: Path,
     overwrite: bool,
 ) -> None:
-    import torch
-
-    from chainrule.serialization import replacing
+    from noise2noise.data import save_pair_file
     from noise2noise.files import refuse_existing
 
     refuse_existing(out, overwrite)
     try:
-        with replacing(out, overwrite) as temporary:
-            torch.save(_draw_tensors(jobs, noise, with_clean, size, seed), temporary)
+        save_pair_file(out, _draw_tensors(jobs, noise, with_clean, size, seed), overwrite)
     except OSError as error:
         raise UserError(f"{out} could not be written: {error.strerror or error}") from error
 

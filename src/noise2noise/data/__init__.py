@@ -16,7 +16,7 @@ random choice follows from the numbers given, whatever the number of workers.
 
 from noise2noise.data.corrupted import CorruptedPhotographs, GeneratedImages
 from noise2noise.data.minibatches import batches, steps_per_epoch
-from noise2noise.data.pair_file import load_pair_file
+from noise2noise.data.pair_file import load_pair_file, save_pair_file
 from noise2noise.data.recorded import FolderPairs, TensorPairs, matched
 from noise2noise.data.source import PairSource, Track
 from noise2noise.data.telling import Telling
@@ -34,6 +34,7 @@ __all__ = [
     "batches",
     "load_pair_file",
     "matched",
+    "save_pair_file",
     "split",
     "steps_per_epoch",
     "validation_set",

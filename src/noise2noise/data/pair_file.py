@@ -6,8 +6,22 @@ from pathlib import Path
 
 import torch
 
+from chainrule.serialization import replacing, write_torch
 from noise2noise.errors import UserError
 from noise2noise.untrusted import load_torch
+
+
+def save_pair_file(
+    path: str | Path, sides: tuple[torch.Tensor, ...], overwrite: bool = False
+) -> None:
+    """Write what `load_pair_file` reads, whole or not at all.
+
+    Raises:
+        FileExistsError, NotADirectoryError: as `chainrule.serialization.replacing`.
+        OSError: the disk refused.
+    """
+    with replacing(path, overwrite) as temporary:
+        write_torch(temporary, sides)
 
 
 def load_pair_file(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,7 +20,7 @@ import PIL.Image
 import torch
 
 from chainrule.serialization import replacing
-from noise2noise.data import Track, load_pair_file
+from noise2noise.data import Track, load_pair_file, save_pair_file
 from noise2noise.errors import UserError
 from noise2noise.files import list_images, suffixes
 from noise2noise.noise.corruptions import parse
@@ -77,8 +77,7 @@ def prepare(
     _check_validation(validation)
     first, second = make_pairs(paths, count, seed, track)
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / _FILES[0], overwrite=True) as temporary:
-        torch.save((first, second), temporary)
+    save_pair_file(folder / _FILES[0], (first, second), overwrite=True)
     with replacing(folder / _FILES[1], overwrite=True) as temporary:
         shutil.copyfile(validation, temporary)
     with replacing(folder / _FILES[2], overwrite=True) as temporary:  # the last: all is there then

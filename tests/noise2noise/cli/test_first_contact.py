@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == {module!r}:
             sys.meta_path.remove(self)
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), {number})
 
 sys.meta_path.insert(0, Finder())
 sys.argv = ["noise2noise", "denoise", {image!r}]
@@ -58,12 +59,14 @@ def program(tmp_path):
         "noise2noise.networks.table",
     ],
 )
-def test_ctrl_c_while_something_is_loaded_prints_one_line(module, tmp_path, picture):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_something_is_loaded_prints_one_line(module, number, tmp_path, picture):
     image = tmp_path / "a.png"
     write_image(image, Image(picture(20, 20)))
-    code = INTERRUPTED_WHILE.format(module=module, image=str(image))
+    code = INTERRUPTED_WHILE.format(module=module, number=int(number), image=str(image))
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (result.returncode, result.stderr, result.stdout) == (130, "interrupted\n", "")
+    status = 128 + number
+    assert (result.returncode, result.stderr, result.stdout) == (status, "interrupted\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 

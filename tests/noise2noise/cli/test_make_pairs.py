@@ -1,5 +1,7 @@
 """`noise2noise make-pairs`: what is written can be trained on, and its noise averages out."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -220,3 +222,22 @@ def test_photographs_whose_pairs_would_have_one_name_are_refused(refused):
     sentence = refused(*make("--out", "pairs"))
     assert "photos/sea.bmp and sea.png have the same name" in sentence
     assert not Path("pairs").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the size of files is limited as POSIX does it")
+@pytest.mark.parametrize("out", ["pairs", "pairs.pkl"])
+def test_a_disk_that_fails_in_the_middle_of_a_file_is_told(tmp_path, out):
+    code = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"sys.argv[1:] = ['make-pairs', 'photos', '--corruption', 'gaussian:9', '--out', {out!r}]\n"
+        "from noise2noise.cli import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: pairs")
+    assert result.stderr.endswith("File too large\n")
+    assert [path for path in tmp_path.rglob("pairs*") if path.is_file()] == []
+    assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
