@@ -23,7 +23,7 @@ def knock(place: Path, seed: int, short: bool, size: float) -> Iterator[str]:
     pictures.write(place / "photos", 4, 48)
     for victim in victims_of(place, short=True):
         rng = random.Random(f"{seed} {victim.name}")
-        yield _fails_in_the_middle(victim, place, rng, 2 if short else max(round(20 * size), 1))
+        yield _fails_in_the_middle(victim, place, rng, 1 if short else max(round(20 * size), 1))
         with contextlib.ExitStack() as mounts:
             try:
                 small = mounts.enter_context(_mounted(place / "small", "size=48k"))

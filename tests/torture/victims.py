@@ -120,7 +120,7 @@ def _reproduction(place: Path) -> Victim:
         command,
         lambda folder: command,
         "reproduction-quick",
-        load_file,
+        lambda path: load_file(path) if path.suffix == ".safetensors" else load_pair_file(path),
         lambda folder: {
             path.relative_to(folder).as_posix(): _numbers(path)
             for path in sorted(folder.rglob("best.safetensors"))
