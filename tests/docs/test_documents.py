@@ -5,13 +5,16 @@ from __future__ import annotations
 import code
 import math
 import re
+import shlex
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+
+from noise2noise.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "ee559" / "README.md"])
@@ -90,6 +93,21 @@ class Prompt(code.InteractiveConsole):
         return self.mistakes
 
 
+def commands(text: str) -> list[list[str]]:
+    """The words of the commands after a shell's prompt."""
+    lines = [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ ")]
+    return [shlex.split(line) for line in lines]
+
+
+def status_of(program: Callable[[], None]) -> int | str | None:
+    """What a program exits with."""
+    try:
+        program()
+    except SystemExit as stop:
+        return stop.code or 0
+    return 0
+
+
 def broken_links(page: Path, text: str) -> Iterator[str]:
     """The relative links and images of a document that lead nowhere."""
     for match in LINK.finditer(FENCE.sub("", text)):
@@ -111,7 +129,10 @@ def test_python_of_a_document_runs_and_prints_what_is_shown(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A block marked `output` holds what the Python block before it prints."""
+    """A block marked `output` holds what the Python block before it prints.
+
+    Where a page says how something is done, its commands run too.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(page.parent)  # the course's folders stand beside their README
     namespace: dict[str, Any] = {"__name__": "__document__"}
@@ -125,6 +146,11 @@ def test_python_of_a_document_runs_and_prints_what_is_shown(
             with torch.enable_grad():  # the course's second folder turns it off for good
                 exec(compile(source, str(page), "exec"), namespace)
             printed = capsys.readouterr().out
+        if block.language == "console" and page.parent.name == "how-to":
+            for command in commands(block.text):
+                monkeypatch.setattr("sys.argv", command)
+                assert status_of(main) == 0, f"{page.name}: {command}\n{capsys.readouterr().err}"
+            capsys.readouterr()
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
