@@ -134,5 +134,5 @@ def _check(template: str) -> None:
             )
     if "stem" not in fields or Path(template).name != template:
         raise UserError(
-            f"the name {template!r} must hold {{stem}}, and no folder; --output names that"
+            f"the name {template!r} must hold {{stem}}, and no folder; --out names that"
         )

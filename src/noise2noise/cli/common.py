@@ -92,5 +92,8 @@ def corruptions() -> str:
     return "\n\n**Corruptions**\n\n" + "\n\n".join(lines)
 
 
+OUT_FLAGS = ("--out", "-o", "--output")
+"""Where results go is said the same way to every command."""
+
 JSON_OPTION = typer.Option("--json", help="Print the result as JSON.")
 OVERWRITE_OPTION = typer.Option("--overwrite", help="Replace what stands there already.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noise2noise.cli.common import OVERWRITE_OPTION, examples, print_error
+from noise2noise.cli.common import OUT_FLAGS, OVERWRITE_OPTION, examples, print_error
 from noise2noise.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Where the run and the picture go.")] = Path(
+    out: Annotated[Path, typer.Option(*OUT_FLAGS, help="Where the run and the picture go.")] = Path(
         "noise2noise-demo"
     ),
     overwrite: Annotated[bool, OVERWRITE_OPTION] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from noise2noise.cli.common import JSON_OPTION, OVERWRITE_OPTION, examples
+from noise2noise.cli.common import JSON_OPTION, OUT_FLAGS, OVERWRITE_OPTION, examples
 from noise2noise.errors import UserError
 
 _PLACES, _HOW, _FILES, _WORK = "Places", "Denoising", "What files hold", "Work"
@@ -73,8 +73,7 @@ def denoise(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output",
-            "-o",
+            *OUT_FLAGS,
             help="A file for a single image, or a folder, made if need be; - writes to standard "
             "output. By default photo.jpg becomes photo_denoised.jpg beside it.",
             rich_help_panel=_PLACES,
@@ -93,7 +92,7 @@ def denoise(
         typer.Option(
             "--recursive",
             "-r",
-            help="Look into subfolders too; --output mirrors them.",
+            help="Look into subfolders too; --out mirrors them.",
             rich_help_panel=_PLACES,
         ),
     ] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from noise2noise.cli.common import OVERWRITE_OPTION, examples
+from noise2noise.cli.common import OUT_FLAGS, OVERWRITE_OPTION, examples
 from noise2noise.errors import UserError
 
 _FORMATS = ("onnx", "bioimageio", "torch")
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def export(
     model: Annotated[str, typer.Argument(help="A shipped model, a model file, or a run's folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    output: Annotated[Path, typer.Option(*OUT_FLAGS, help="The file to write.")],
     form: Annotated[
         str | None,
         typer.Option(

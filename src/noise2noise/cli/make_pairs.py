@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples, track
+from noise2noise.cli.common import OUT_FLAGS, OVERWRITE_OPTION, corruptions, examples, track
 from noise2noise.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ def make_pairs(
     out: Annotated[
         Path,
         typer.Option(
+            *OUT_FLAGS,
             help="A folder, which gets a/, b/ and clean/ of 32-bit float TIFF files; "
-            "or a .pkl, .pth or .pt file of two uint8 tensors."
+            "or a .pkl, .pth or .pt file of two uint8 tensors.",
         ),
     ],
     count: Annotated[

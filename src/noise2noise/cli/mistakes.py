@@ -49,9 +49,22 @@ def _wrong(error: Any) -> str:
     if kind == "NoSuchOption":
         return _unknown_option(error.option_name, error.ctx)
     if kind == "MissingParameter" and parameter is not None:
-        return f"{_name(parameter)} is missing"
+        return _taken_for_a_value(parameter, error.ctx) or f"{_name(parameter)} is missing"
     message = error.message[:1].lower() + error.message[1:].rstrip(".")
     return message if parameter is None else f"{_name(parameter)}: {message}{_met(error)}"
+
+
+def _taken_for_a_value(missing: Any, context: Any) -> str:
+    """What to say where an option of several values has swallowed the one that is missing."""
+    for option in context.command.get_params(context):
+        words = [flag for flag in option.opts if flag in sys.argv]
+        if option.nargs < 2 or not words:
+            continue
+        place = sys.argv.index(words[0]) + 1
+        given = sys.argv[place : place + option.nargs]
+        if any(value in missing.opts for value in given):
+            return f"{words[0]} takes {option.nargs} values, {option.metavar}; got {given[0]} only"
+    return ""
 
 
 def _met(error: Any) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noise2noise.cli.common import examples, track
+from noise2noise.cli.common import OUT_FLAGS, examples, track
 from noise2noise.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def register(app: typer.Typer) -> None:
     app.command(
         "reproduce",
         epilog=examples(
-            "noise2noise reproduce all --photos photos/ --val val_data.pkl --quick",
-            "noise2noise reproduce systems --photos photos/ --val val_data.pkl",
+            "noise2noise reproduce all --photos photos/ --validation val_data.pkl --quick",
+            "noise2noise reproduce systems --photos photos/ --validation val_data.pkl",
             "noise2noise reproduce mery-widths mery-batches --fraction 0.2",
             "noise2noise reproduce report",
         ),
@@ -45,7 +45,11 @@ def reproduce(
     ] = None,
     val: Annotated[
         Path | None,
-        typer.Option(help="A .pkl of (noisy, clean) images to validate on; needed to begin."),
+        typer.Option(
+            "--validation",
+            "--val",
+            help="A .pkl of (noisy, clean) images to validate on; needed to begin.",
+        ),
     ] = None,
     published: Annotated[
         Path | None,
@@ -57,6 +61,7 @@ def reproduce(
     output: Annotated[
         Path | None,
         typer.Option(
+            *OUT_FLAGS,
             help="Where everything goes; reproduction, or with --quick reproduction-quick.",
             show_default=False,
         ),
@@ -170,7 +175,7 @@ def _command(
 ) -> str:
     """The command as the page shows it: where files lie is nobody's business."""
     words = ["noise2noise", "reproduce", *names]
-    for option, path in (("--photos", photos), ("--val", val), ("--published", published)):
+    for option, path in (("--photos", photos), ("--validation", val), ("--published", published)):
         if path is not None:
             words += [option, path.name]
     for option, value, usual in (

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from noise2noise.cli.common import OVERWRITE_OPTION, corruptions, examples
+from noise2noise.cli.common import OUT_FLAGS, OVERWRITE_OPTION, corruptions, examples
 from noise2noise.cli.options import given, with_options_of
 from noise2noise.fit.configuration import TrainingConfig
 
@@ -35,7 +35,7 @@ def train(
     context: typer.Context,
     out: Annotated[
         Path,
-        typer.Option(help="The folder to keep the run in.", rich_help_panel="Run"),
+        typer.Option(*OUT_FLAGS, help="The folder to keep the run in.", rich_help_panel="Run"),
     ],
     recipe: Annotated[
         Path | None,

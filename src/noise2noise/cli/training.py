@@ -19,6 +19,7 @@ from noise2noise.cli.options import flag_of
 from noise2noise.errors import UserError
 from noise2noise.fit import Trainer, TrainingStopped, stored_config
 from noise2noise.fit.configuration import SOURCES, TrainingConfig, configure
+from noise2noise.fit.lock import refuse_locked
 from noise2noise.fit.recipe import read_recipe
 from noise2noise.networks import ARCHITECTURES
 
@@ -111,6 +112,7 @@ def _stored(out: Path, asked: dict[str, Any], overwrite: bool) -> TrainingConfig
     """The run's own configuration, and what is given again; the Trainer compares the two."""
     if overwrite:
         raise UserError("--resume goes on with the run and --overwrite replaces it; give one only")
+    refuse_locked(out)
     stored = stored_config(out)
     for name in SOURCES:
         if name in asked and getattr(stored, name) is None:
@@ -134,6 +136,7 @@ def _new(out: Path, asked: dict[str, Any], overwrite: bool) -> TrainingConfig:
     nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
         raise UserError(f"{out} can't be made: {nearest} is no folder that can be written to")
+    refuse_locked(out)
     if (out / "last.safetensors").exists() and not overwrite:
         raise UserError(
             f"{out} holds a run already; add --resume to go on with it, --overwrite to replace it, "

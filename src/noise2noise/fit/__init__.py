@@ -4,7 +4,7 @@
 - `checkpoint.py`, `conditions.py`: all that a run needs to go on, and what it was computed with.
 - `configuration.py`: what can be asked for; the command's options are made from it.
 - `sources.py`: the data that a configuration names.
-- `trainer.py`, `folder.py`: the loop, and the files that it leaves.
+- `trainer.py`, `folder.py`, `lock.py`: the loop, the files that it leaves, one writer at a time.
 - `observer.py`: how a run is watched and stopped from outside.
 """
 

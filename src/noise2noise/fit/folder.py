@@ -5,6 +5,7 @@ last.safetensors    everything needed to go on: weights, optimizer, position, hi
 best.safetensors    the weights of the epoch with the best validation PSNR: the model to use
 history.csv         a line an epoch
 curves.png          the same, drawn
+.lock               while a process writes
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from chainrule.serialization import replacing, save_tensors
 from noise2noise import figures
 from noise2noise.errors import UserError
 from noise2noise.fit.checkpoint import Checkpoint
+from noise2noise.fit.lock import locked
 from noise2noise.fit.observer import Epoch
 
 
@@ -35,11 +37,35 @@ class RunFolder:
         self.best = self.path / "best.safetensors"
         self.history = self.path / "history.csv"
         self.curves = self.path / "curves.png"
+        self._known: tuple[int, int] | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Write here, alone. What a process that was killed left half written is removed.
+
+        Raises:
+            UserError: another process writes here, or has gone on with the run since it was read.
+        """
+        with ExitStack() as held:
+            with _refusal_explained(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.path))
+            if self._known is not None and self._known != _version_of(self.last):
+                raise UserError(
+                    f"another process has gone on with the run in {self.path}; resume it again"
+                )
+            self._sweep()
+            yield
+
+    def _sweep(self) -> None:
+        for path in (self.config, self.last, self.best, self.history, self.curves):
+            for leftover in self.path.glob(f".{path.stem}-*{path.suffix}"):  # as `replacing` names
+                with suppress(OSError):
+                    leftover.unlink()
 
     def begin(self) -> None:
-        """Make the folder, and remove what an older run left in it."""
+        """Remove what an older run left."""
         with _refusal_explained(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
             for path in (self.best, self.history, self.curves):
                 path.unlink(missing_ok=True)
 
@@ -50,13 +76,16 @@ class RunFolder:
             UserError: there is none, or it is damaged.
         """
         try:
-            return Checkpoint.read(self.last)
+            checkpoint = Checkpoint.read(self.last)
+            self._known = _version_of(self.last)
+            return checkpoint
         except (OSError, ValueError) as error:
             raise UserError(f"can't go on with this run: {error}") from error
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         with _refusal_explained(self.last):
             checkpoint.write(self.last)
+            self._known = _version_of(self.last)
 
     def write_model(self, weights: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
         with _refusal_explained(self.best):
@@ -78,6 +107,12 @@ class RunFolder:
     def draw_curves(self, history: Sequence[Epoch]) -> None:
         with _refusal_explained(self.curves):
             figures.save_curves([asdict(row) for row in history], self.curves, overwrite=True)
+
+
+def _version_of(path: Path) -> tuple[int, int]:
+    """What differs between a file and the one that took its place."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 @contextmanager

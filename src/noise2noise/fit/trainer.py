@@ -168,8 +168,12 @@ class Trainer:
         Raises:
             DivergedError: the loss is not finite; names the step and the learning rate.
             TrainingStopped: the observer asked for it; the run has been saved.
-            UserError: the folder can't be written.
+            UserError: the folder can't be written, or another process writes there.
         """
+        with self.files.open() if self.team.leads else nullcontext():
+            self._fit()
+
+    def _fit(self) -> None:
         if self.team.leads:
             if self.position == Position():
                 self.files.begin()

@@ -64,13 +64,13 @@ def prepare(
             if value is not None and value != stored[name]:
                 raise UserError(
                     f"{folder} holds results of other data ({name}: {stored[name]} then, "
-                    f"{value} now); choose another --output"
+                    f"{value} now); choose another --out"
                 )
         return
     if photos is None or validation is None:
         raise UserError(
             f"there is no folder {folder} of results to go on with; to begin one, give --photos "
-            "(to make noisy pairs of) and --val (noisy and clean images to validate on, as "
+            "(to make noisy pairs of) and --validation (noisy and clean images to validate on, as "
             "noise2noise make-pairs --clean makes them)"
         )
     paths = _photographs(photos)
@@ -104,7 +104,7 @@ def describe(folder: Path) -> dict[str, Any]:
     """
     stored = _stored(folder)
     if stored is None:
-        raise UserError(f"there is no folder {folder} of results; run a study, or name --output")
+        raise UserError(f"there is no folder {folder} of results; run a study, or name --out")
     return stored
 
 

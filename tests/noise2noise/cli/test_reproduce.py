@@ -104,7 +104,9 @@ def test_the_page_is_written_from_whatever_is_there(run, done, inputs, tmp_path)
     assert "| zhao | - | 24.20 | **-** |" in page
     assert "*Not run yet: 1 of 1 runs. To do it: `noise2noise reproduce zhao --quick`.*" in page
     assert "*Not measured yet. To do it: `noise2noise reproduce david-tolerance --quick`.*" in page
-    assert "noise2noise reproduce coldenhoff --photos photos --val val.pkl --threads 1" in page
+    assert (
+        "noise2noise reproduce coldenhoff --photos photos --validation val.pkl --threads 1" in page
+    )
     (out / "reproduction.md").unlink()
     assert done("reproduce", "report", "--quick", "--output", out).strip().endswith("tion.md")
     assert (out / "reproduction.md").read_text() == page

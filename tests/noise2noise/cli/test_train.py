@@ -20,6 +20,7 @@ from noise2noise.cli import main
 from noise2noise.denoiser import Denoiser
 from noise2noise.files import Image, write_image
 from noise2noise.fit import stored_config
+from noise2noise.fit.lock import locked
 
 TINY = ("--size", "width=4", "--crop", "16", "--batch-size", "4")
 
@@ -281,7 +282,23 @@ def test_a_run_survives_an_overwrite_that_could_not_begin(refused, trained):
     assert state(trained) == before
 
 
+def test_a_folder_in_which_another_process_trains_is_refused(refused, trained):
+    before = state(trained)
+    with locked(trained):
+        for options in (("--resume", "--epochs", 3), ("--pairs", "A", "B", *TINY, "--overwrite")):
+            assert "another process is training in run; wait for it" in refused(
+                "train", "--out", "run", *options
+            )
+    assert state(trained) == before
+
+
 # What is refused.
+
+
+@pytest.mark.parametrize("flag", ["--out", "-o", "--output"])
+def test_a_single_folder_of_pairs_is_what_is_blamed(refused, flag):
+    sentence = refused("train", "--pairs", "A", flag, "run")
+    assert sentence.startswith("--pairs takes 2 values, FOLDER FOLDER; got A only")
 
 
 @pytest.mark.parametrize(
