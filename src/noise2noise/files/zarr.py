@@ -21,11 +21,13 @@ from noise2noise.files.axes import Axes, named, samples_at, usual
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, reading
 from noise2noise.files.stack import Header, Held, Stack, colour_of
+from noise2noise.files.zarr_chunks import check_file
 from noise2noise.files.zarr_store import Picture
 from noise2noise.files.zarr_write import ZarrLayout, library
 
 _ROW = 2**26  # bytes of a row of chunks that is worth to be decoded whole
 _KEPT = 2**27  # bytes of decoded rows of chunks
+_CHECKED = 4096  # chunks that are known to be no larger than they may be
 _LARGE = 2**24  # bytes of a chunk, beyond which no two are decoded at a time
 
 
@@ -61,6 +63,9 @@ class _ZarrStack(Stack):
     def __init__(self, picture: Picture, path: Path) -> None:
         found = zarr_store.node(path / picture.levels[0])
         self._growth = zarr_store.check_array(found)
+        packing = zarr_store.packing(found)
+        # Windows that follow each other lie in the same chunks.
+        self._check_packed = functools.lru_cache(_CHECKED)(lambda file: check_file(file, packing))
         zarr = library()
         self._array = zarr.open_array(str(found.folder), mode="r", zarr_format=found.version)
         self._folder, self._picture = found.folder, picture
@@ -198,3 +203,4 @@ class _ZarrStack(Stack):
             header = self.header
             length = file.stat().st_size
             check_growth(header.width, header.height, size, length, self._growth)
+            self._check_packed(file)

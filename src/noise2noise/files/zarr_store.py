@@ -18,6 +18,7 @@ import numpy as np
 
 from noise2noise.files.guard import MAX_BYTES, UnusableError, check_size
 from noise2noise.files.stack import Channel, Header, Metadata, Step
+from noise2noise.files.zarr_chunks import PACKERS, Packing, packing_of
 
 Json = dict[str, Any]
 
@@ -33,7 +34,6 @@ _DTYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 FILTERS = ("delta", "astype", "fixedscaleoffset", "bitround", "quantize", "packbits", "shuffle")
 """Codecs that turn values into others, for their dtype alone."""
 _PLAIN = ("bytes", "transpose", "crc32c", "crc32", "adler32", "fletcher32", "jenkins_lookup3")
-_PACKERS = ("gzip", "zlib", "blosc", "zstd", "lz4", "bz2", "lzma")
 # How many times its size a chunk can grow: plain, deflate, and others, some of which store "all
 # zero" in a number. A filter makes 64 bits of one at most.
 _GROWTH = {**dict.fromkeys(_PLAIN, 1), **dict.fromkeys(FILTERS, 64), "gzip": 1040, "zlib": 1040}
@@ -158,12 +158,52 @@ def check_array(found: Node) -> float:
     _check_chunks(chunks, dtype)
     growth = 1.0
     for name in codecs:
-        if name not in (*_PLAIN, *FILTERS, *_PACKERS):
+        if name not in (*_PLAIN, *FILTERS, *PACKERS):
             raise UnusableError(
                 f"has chunks packed by {name!r:.40}, which can't be read; save it with zstd"
             )
         growth *= _GROWTH.get(name, _MOST_GROWTH)
     return growth
+
+
+def packing(found: Node) -> Packing:
+    """How the chunks, or shards, of an array that was checked are packed.
+
+    Raises:
+        UnusableError: in a way that can't be bounded.
+    """
+    array = found.array or {}
+    itemsize = _dtype(array, found.version).itemsize
+    if found.version == 3:
+        (chunk, *_), _ = _packing(array, 3)
+        return _packing_of(_list(array.get("codecs")), chunk, itemsize)
+    codecs = [*(array.get("filters") or []), array.get("compressor")]
+    names = [_name(each, "id") for each in codecs if each is not None]
+    return packing_of(names, math.prod(_sizes(array, "chunks")) * itemsize, _wider(names))
+
+
+def _packing_of(codecs: list[Any], chunk: tuple[int, ...], itemsize: int) -> Packing:
+    names = [_name(each, "name") for each in codecs]
+    if _SHARDS not in names:
+        return packing_of(names, math.prod(chunk) * itemsize, _wider(names))
+    place = names.index(_SHARDS)
+    if names[place + 1 :]:
+        raise UnusableError("has shards that are packed as a whole; save it without")
+    said = _dict(_dict(codecs[place]).get("configuration"))
+    inner = _sizes(said, "chunk_shape")
+    count = math.prod(chunk) // math.prod(inner)
+    index_codecs = [_name(each, "name") for each in _list(said.get("index_codecs"))]
+    if not set(index_codecs) <= {"bytes", "crc32c"}:
+        raise UnusableError("has shards with a packed index; save it with a plain one")
+    index = 16 * count + 4 * index_codecs.count("crc32c")
+    first = said.get("index_location") == "start"
+    packed = _packing_of(_list(said.get("codecs")), inner, itemsize)
+    return Packing("", 0, 0, 0, packed, count, index, first)
+
+
+def _wider(names: list[str]) -> int:
+    """How many times as many bytes filters may make of pixels: 64 bits of 8."""
+    return 8 if any(name in FILTERS for name in names) else 1
 
 
 def _check_chunks(chunks: list[tuple[int, ...]], dtype: np.dtype) -> None:

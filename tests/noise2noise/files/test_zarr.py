@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pickle
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -425,6 +426,52 @@ def test_a_chunk_that_is_too_short_for_its_pixels_is_refused(tmp_path):
         pytest.raises(UserError, match=r"102 bytes of data can't be 8000 x 8000 pixels"),
     ):
         stack.read(0, slice(0, 1))
+
+
+BOMBS = {"zstd": "Zstd", "blosc": "Blosc", "gzip": "GZip"}
+BOMBS |= {"zlib": "Zlib", "bz2": "BZ2", "lzma": "LZMA", "lz4": "LZ4"}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_chunk_that_unpacks_to_more_than_it_holds_is_refused_before(tmp_path, monkeypatch, name):
+    packer = getattr(pytest.importorskip("numcodecs"), BOMBS[name])
+    array = zarr.create_array(
+        tmp_path / "a.zarr",
+        shape=(9, 9),
+        dtype="u1",
+        chunks=(9, 9),
+        zarr_format=2,
+        compressors=packer(),
+    )
+    array[:] = 1
+    (tmp_path / "a.zarr" / "0.0").write_bytes(packer().encode(bytes(2**24)))
+    monkeypatch.setattr("zarr.Array.__getitem__", None)  # nothing must be decoded
+    with (
+        open_stack(tmp_path / "a.zarr") as stack,
+        pytest.raises(UserError, match=r"0\.0 unpacks to more than the 145 bytes of a chunk"),
+    ):
+        stack.read()
+
+
+@pytest.mark.parametrize("location", ["start", "end"])
+def test_a_chunk_in_a_shard_that_unpacks_to_more_is_refused_before(tmp_path, monkeypatch, location):
+    """A small chunk's place in the index leads to a large one."""
+    for name, chunk in (("a.zarr", 8), ("large.zarr", 512)):
+        shard = {"shape": (chunk, 2 * chunk), "index_location": location}
+        array = zarr.create_array(
+            tmp_path / name,
+            shape=shard["shape"],
+            dtype="u1",
+            chunks=(chunk, chunk),
+            shards=shard,
+            compressors=zarr.codecs.GzipCodec(),
+        )
+        array[:] = 1
+    assert np.all(open_stack(tmp_path / "a.zarr").read() == 1)
+    shutil.copy(tmp_path / "large.zarr/c/0/0", tmp_path / "a.zarr/c/0/0")
+    monkeypatch.setattr("zarr.Array.__getitem__", None)  # nothing must be decoded
+    with pytest.raises(UserError, match="unpacks to more than the 128 bytes of a chunk"):
+        open_stack(tmp_path / "a.zarr").read()
 
 
 @pytest.mark.parametrize("path", ["../b.zarr/s0", "/etc", "s0/../../b", "", 7, "c:/s0", "a" * 999])
