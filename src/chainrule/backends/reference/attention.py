@@ -1,5 +1,6 @@
 """Attention, without ever holding all weights at once: docs/gradients.md#attention."""
 
+import math
 from collections.abc import Iterator
 
 from torch import Tensor
@@ -7,6 +8,8 @@ from torch import Tensor
 BLOCK_BYTES = 1 << 22
 """Of the weights of one block of queries: about what a processor's cache holds."""
 LEAST_ROWS = 16
+NEGLIGIBLE = -80.0
+"""The logarithm of a weight that no sum of floats notices beside one of 1."""
 CAUSAL_ROWS = 64
 """No more of them where queries see earlier keys only, so that later ones are hardly computed."""
 
@@ -33,7 +36,7 @@ def attention(
         scores = _scores(queries, keys, rows, stop, padding, mask, causal)
         top = scores.amax(-1, keepdim=True)
         top = top.masked_fill_(top == -float("inf"), 0)  # a query that sees nothing
-        weights = scores.sub_(top).exp_()
+        weights = _powers(scores.sub_(top))
         total = weights.sum(-1, keepdim=True)
         total.masked_fill_(total == 0, 1)
         logs[:, :, rows] = (top + total.log()).squeeze(-1)
@@ -69,7 +72,7 @@ def attention_grad(
     gk, gv = keys.new_zeros(keys.shape), values.new_zeros(values.shape)
     for rows, stop in _blocks(queries, keys, causal):
         scores = _scores(queries, keys, rows, stop, padding, mask, causal)
-        weights = scores.sub_(logs[:, :, rows].unsqueeze(-1)).exp_()
+        weights = _powers(scores.sub_(logs[:, :, rows].unsqueeze(-1)))
         gweights = upstream[:, :, rows] @ values[:, :, :stop].transpose(2, 3)
         kept = weights
         if keep is not None:
@@ -133,9 +136,16 @@ def _scores(
         scores = _masked(scores, padding[:, None, None, :stop])
     if causal:  # of the keys before the block's own, all may be seen
         own = scores[..., rows.start :]
-        later = own.new_ones(own.shape[-2:]).triu_(1).bool()
-        _masked(own, later)
+        own.add_(own.new_full(own.shape[-2:], -float("inf")).triu_(1))
     return scores
+
+
+def _powers(x: Tensor) -> Tensor:
+    """exp(x), with 0 for what is negligible beside the largest, exp(0); x is used up.
+
+    An exponential that underflows, as that of -inf does, takes a processor many times as long.
+    """
+    return x.clamp_(min=NEGLIGIBLE).exp_().hardshrink(2 * math.exp(NEGLIGIBLE))
 
 
 def _masked(scores: Tensor, hidden: Tensor) -> Tensor:
