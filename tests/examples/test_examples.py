@@ -17,6 +17,7 @@ SIZES = {
     "digits": (60, {"BATCH": 16}),
     "sine": (25, {"HEARD": 20}),
     "autoencoder": (60, {}),
+    "transformer": (40, {"BATCH": 4, "LENGTH": 32, "WIDTH": 32, "BLOCKS": 1}),
 }
 """Steps, and what is smaller than it is for real."""
 
