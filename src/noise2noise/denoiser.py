@@ -35,6 +35,7 @@ from noise2noise.files import (
     write_image,
     write_stack,
 )
+from noise2noise.foreign import read_any
 from noise2noise.inference import (
     MOST_STRENGTH,
     USUAL,
@@ -44,8 +45,8 @@ from noise2noise.inference import (
     needed,
     tile_side,
 )
-from noise2noise.model_file import read_model
 from noise2noise.model_info import ModelInfo
+from noise2noise.networks import Needs, needs_of
 from noise2noise.noise import NoiseProfile
 from noise2noise.shipped import WEIGHTS, find_model
 
@@ -72,6 +73,7 @@ class Denoiser:
     Arguments:
         model: maps (N, C, H, W) to the same shape; values in [0, 1].
         info: what is known of it.
+        needs: what it asks of images; by default what its architecture does.
 
     Attributes:
         channels: of the images that the network takes: 1 or 3.
@@ -86,14 +88,16 @@ class Denoiser:
         (64, 48, 3)
     """
 
-    def __init__(self, model: Module, info: ModelInfo) -> None:
-        self._network = Network(model, info.architecture, info.sizes)
+    def __init__(self, model: Module, info: ModelInfo, needs: Needs | None = None) -> None:
+        self._network = Network(model, needs or needs_of(info.architecture, info.sizes))
         self.model, self.info = self._network.model, info
         self.channels, self.told = self._network.channels, self._network.told
 
     @classmethod
     def load(cls, model: str | Path) -> Denoiser:
-        """Load a shipped model by name, or a model file, or a training run's best model.
+        """Load a shipped model by name, a training run's best model, or a model file: our own, a
+        BioImage.IO package of ours, ONNX where onnxruntime is installed, or weights of DnCNN,
+        FFDNet or DRUNet (docs/export.md).
 
         Arguments:
             model: the name of a shipped model, which comes before a file or folder of that name;
@@ -104,7 +108,7 @@ class Denoiser:
         """
         path = find_model(model)
         name = path.stem if path.parent == WEIGHTS else str(path)
-        return cls(*read_model(path, name))
+        return cls(*read_any(path, name))
 
     def denoise(
         self,

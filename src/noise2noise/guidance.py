@@ -75,11 +75,13 @@ class Guidance:
         noise: of the image, on its unit scale.
         offset: the image's mean m, over all its channels.
         hidden: whether more noise is told than was found; see `unhidden`.
+        shared: whether all channels are told as one, by the root of their mean variance.
     """
 
     noise: NoiseProfile
     offset: float
     hidden: bool = False
+    shared: bool = False
 
     @classmethod
     def of(cls, images: Sequence[PlaneView], noise: NoiseProfile | None = None) -> Guidance:
@@ -109,13 +111,17 @@ class Guidance:
         return replace(self, noise=replace(self.noise, shot=shot, read=read))
 
     def input(self, image: np.ndarray, strength: float) -> np.ndarray:
-        """What goes into the network, (2 C, H, W), for a part of the image, (C, H, W).
+        """What goes into the network for a part of the image, (C, H, W).
+
+        That is (2 C, H, W), or, if the noise is shared, (C + 1, H, W).
 
         Arguments:
             image: on the unit scale, with `noise2noise.noise.MARGIN` pixels around what matters.
             strength: how much of the noise is to be removed; 1 is all of it.
         """
         sigma = self.noise.sigma(image)
+        if self.shared:
+            sigma = np.sqrt((sigma * sigma).mean(0, keepdims=True))
         sigma *= np.float32(strength)
         return np.concatenate([image - np.float32(self.offset), sigma])
 

@@ -149,8 +149,8 @@ NETS: dict[str, Callable[[], Module]] = {
     "mery without skip": lambda: build("mery-skip", width=8, skip=0),
     **{
         name: lambda name=name: build(name, width=12)
-        for name in ARCHITECTURES
-        if name not in ("compact", "unet", "guided")  # guided's input isn't an image alone
+        for name, architecture in ARCHITECTURES.items()
+        if name not in ("compact", "unet") and not architecture.told  # whose input is more
     },
 }
 

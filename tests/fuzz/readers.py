@@ -21,6 +21,7 @@ from ee559.course_model import read_best
 from noise2noise import networks
 from noise2noise.data import load_pair_file
 from noise2noise.denoiser import Denoiser
+from noise2noise.export import export, standalone
 from noise2noise.figures import save_curves
 from noise2noise.files import bands_of, open_stack, read_image
 from noise2noise.fit import Trainer, configure
@@ -92,6 +93,24 @@ def _model(path: Path) -> bytes:
     facts = {"architecture": "compact", "sizes": json.dumps(SIZES), "title": "a stand-in"}
     save_tensors(path, network.state_dict(), facts, overwrite=True)
     return path.read_bytes()
+
+
+def _exported(form: str) -> Callable[[Path], list[bytes]]:
+    def samples(folder: Path) -> list[bytes]:
+        path = folder / "own.safetensors"
+        _model(path)
+        export(standalone(path), folder / "exported", form, overwrite=True)
+        return [(folder / "exported").read_bytes()]
+
+    return samples
+
+
+def _published(folder: Path) -> list[bytes]:
+    made = [
+        networks.build("dncnn", channels=1, width=2, depth=3).state_dict(),
+        networks.build("drunet", channels=1, width=1, blocks=1).state_dict(),
+    ]
+    return [file for state in made for file in _saved(state)]
 
 
 def _saved(content: object) -> list[bytes]:
@@ -239,6 +258,9 @@ READERS = {
         _plain(Denoiser.load),
         mutated_safetensors,
     ),
+    "package": Reader(".zip", _exported("bioimageio"), _plain(Denoiser.load)),
+    "onnx": Reader(".onnx", _exported("onnx"), _plain(Denoiser.load)),
+    "published": Reader(".pth", _published, _plain(Denoiser.load)),
     "checkpoint": Reader(".safetensors", _checkpoint, _resume, mutated_safetensors),
     "pairs": Reader(".pkl", _pairs, _plain(load_pair_file)),
     "bestmodel": Reader(".pth", _best, _plain(read_best)),

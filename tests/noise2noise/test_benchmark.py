@@ -22,8 +22,9 @@ NETWORKS: list[tuple[str, dict[str, int], int]] = [
     *(
         (name, {"width": 6}, 20)
         for name in ARCHITECTURES
-        if name not in ("compact", "guided", "unet")
+        if name not in ("compact", "guided", "unet", "drunet")
     ),
+    ("drunet", {"width": 4, "blocks": 1}, 16),
     ("compact", {"width": 4, "depth": 2}, 16),
     ("guided", {"width": 4, "depth": 1}, 12),
     ("unet", {"width": 4, "depth": 2}, 12),

@@ -43,10 +43,11 @@ NETWORKS = [
     ("compact", {"width": 4, "depth": 2, "channels": 1}),
     ("guided", {"width": 4, "depth": 1}),
     ("unet", {"width": 4, "depth": 2}),
+    ("drunet", {"width": 2, "blocks": 1}),
     *(
         (name, {"width": 4})
         for name in networks.ARCHITECTURES
-        if name not in ("compact", "guided", "unet")
+        if name not in ("compact", "guided", "unet", "drunet")
     ),
 ]
 IDS = [f"{name}-{sizes}" for name, sizes in NETWORKS]

@@ -135,11 +135,10 @@ class _Lines:
             return self._sequential(module, place)
         if isinstance(module, Graph) and type(module).run is Graph.run:
             return self._graph(module, place)
-        if type(module) in (Residual, SkipConcat, Checkpoint):
-            name = type(module).__name__
-            self.classes.add(name)
-            (inner,) = (child for _, child in module.named_children())
-            return _call(name, [self.of(inner, f"{place}inner.")])
+        for kind in (Residual, SkipConcat, Checkpoint):
+            if isinstance(module, kind) and type(module).run is kind.run:
+                self.classes.add(kind.__name__)
+                return _call(kind.__name__, [self.of(module.inner, f"{place}inner.")])
         write = _LAYERS.get(type(module))
         if write is None:
             where = f" ({place.rstrip('.')})" if place else ""

@@ -13,21 +13,29 @@ import torch
 from torch import Tensor, nn
 
 from chainrule import (
+    Add,
+    AvgPool2d,
     Channels,
+    Concatenate,
     Conv2d,
     ConvTranspose2d,
+    Graph,
     LeakyReLU,
     MaxPool2d,
     Module,
     NearestUpsampling,
+    PixelShuffle,
+    PixelUnshuffle,
     ReLU,
     Residual,
     Sequential,
     Sigmoid,
     SkipConcat,
+    Subtract,
     Tape,
 )
 from noise2noise.networks.guided import Guided
+from noise2noise.networks.published import ResBlock
 from noise2noise.networks.reports import MerySkip
 
 Step = Callable[[], object]
@@ -218,15 +226,40 @@ class _SkipConcat(nn.Module):
         return torch.cat((x, self.inner(x)), 1)
 
 
-class _Guided(nn.Module):
-    def __init__(self, module: Guided) -> None:
+class _ResBlock(nn.Module):
+    def __init__(self, module: ResBlock) -> None:
         super().__init__()
-        image = module["image"]
-        assert isinstance(image, Channels)
-        self.channels, self.inner = image.stop, _layer(module["inner"])
+        self.res = _layer(module.inner)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x[:, : self.channels] + self.inner(x)
+        return x + self.res(x)
+
+
+class _Graph(nn.Module):
+    """Nodes with one output each."""
+
+    def __init__(self, module: Graph) -> None:
+        super().__init__()
+        self.inputs, self.reads, (self.output,) = module.inputs, module.reads, module.outputs
+        for name, child in module.named_children():
+            self.add_module(name, _layer(child))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        values = dict(zip(self.inputs, inputs, strict=True))
+        for name, reads in self.reads.items():
+            values[name] = self.get_submodule(name)(*(values[each] for each in reads))
+        return values[self.output]
+
+
+class _Join(nn.Module):
+    """A function of several inputs."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
 
 
 class _MerySkip(nn.Sequential):
@@ -252,5 +285,14 @@ _TWINS: dict[type[Module], Callable[..., nn.Module]] = {
     Residual: _Residual,
     SkipConcat: _SkipConcat,
     MerySkip: _mery_skip,
-    Guided: _Guided,
+    Guided: _Graph,
+    Graph: _Graph,
+    ResBlock: _ResBlock,
+    Add: lambda layer: _Join(torch.add),
+    Subtract: lambda layer: _Join(torch.sub),
+    Concatenate: lambda layer: _Join(lambda *inputs: torch.cat(inputs, 1)),
+    Channels: lambda layer: _Join(lambda x: x[:, layer.start : layer.stop]),
+    AvgPool2d: lambda layer: nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding),
+    PixelShuffle: lambda layer: nn.PixelShuffle(layer.upscale_factor),
+    PixelUnshuffle: lambda layer: nn.PixelUnshuffle(layer.downscale_factor),
 }

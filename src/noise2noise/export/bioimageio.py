@@ -18,11 +18,9 @@ import numpy as np
 from chainrule.serialization import tensor_bytes
 from noise2noise.export.comparison import examples
 from noise2noise.export.standalone import LICENCE, Standalone
+from noise2noise.foreign.package import MEMBER
 
 FORMAT_VERSION = "0.5.4"
-
-MEMBER = "noise2noise.safetensors"
-"""This package's own model file, inside the zip."""
 
 _AUTHORS = [{"name": "the noise2noise maintainers"}]
 
@@ -113,10 +111,11 @@ def _summary(model: Standalone) -> str:
 def _axes(model: Standalone, tensor: str) -> list[dict[str, Any]]:
     """Height and width of the image are free; those of the other tensors are the same."""
     least = examples(model)[0][0].shape[2]
-    sizes: list[Any] = [{"min": least, "step": model.multiple}] * 2
+    sizes: list[Any] = [{"min": least, "step": model.needs.multiple}] * 2
     if tensor != "image":
         sizes = [{"tensor_id": "image", "axis_id": axis} for axis in "yx"]
-    names = ["red", "green", "blue"] if model.channels == 3 else ["intensity"]
+    count = model.needs.levels if tensor == "noise" else model.needs.channels
+    names = ["red", "green", "blue"] if count == 3 else ["intensity"]
     return [
         {"type": "batch"},
         {"type": "channel", "channel_names": names},
@@ -136,8 +135,8 @@ def _page(model: Standalone) -> str:
         *(f"- `{name}`: {text}." for name, text in model.inputs.items()),
         f"- `denoised`: {model.output}.",
         "",
-        f"Height and width are multiples of {model.multiple}. A pixel is influenced by others at "
-        f"most {model.reach} pixels away: overlap tiles by as much.",
+        f"Height and width are multiples of {model.needs.multiple}. A pixel is influenced by "
+        f"others at most {model.needs.reach} pixels away: overlap tiles by as much.",
         "",
         "## Validation",
         "",

@@ -110,13 +110,16 @@ def _torch(model: Standalone, path: Path, opset: int, overwrite: bool) -> Export
 
 def _use(model: Standalone) -> str:
     """What goes into the bare network."""
-    sizes = f"height and width are multiples of {model.multiple}"
+    sizes = f"height and width are multiples of {model.needs.multiple}"
     if len(model.inputs) == 1:
-        return f"(N, {model.channels}, H, W) in [0, 1] to the same; {sizes}."
+        return f"(N, {model.needs.channels}, H, W) in [0, 1] to the same; {sizes}."
+    inputs = model.needs.channels + model.needs.levels
+    given = f"(N, {inputs}, H, W) to (N, {model.needs.channels}, H, W)"
+    if not model.needs.centred:
+        return f"{given}: the image and the standard deviation of its noise; {sizes}."
     return (
-        f"(N, {2 * model.channels}, H, W) to (N, {model.channels}, H, W): the image less its "
-        f"mean, and after its\nchannels the standard deviation of the noise of each; {sizes}. Add "
-        "the mean to the result."
+        f"{given}: the image less its mean, and the standard deviation of the noise of each of its "
+        f"channels; {sizes}. Add the mean to the result."
     )
 
 

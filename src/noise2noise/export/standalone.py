@@ -13,14 +13,19 @@ from chainrule import Concatenate, Graph, Module, Tape
 from chainrule.export import Writer, translates
 from chainrule.recording import Call
 from noise2noise import networks
-from noise2noise.model_file import read_model
+from noise2noise.errors import UserError
+from noise2noise.foreign import read_any
 from noise2noise.model_info import ModelInfo
+from noise2noise.networks import Needs
 from noise2noise.shipped import WEIGHTS, find_model
 
 LICENCE = "MIT"
 
 _IMAGE = "the noisy image, on a scale on which 0 is black and 1 is white"
 _NOISE = "the standard deviation of the noise at each value, on the scale of the image"
+_SHARED = (
+    "the standard deviation of the noise at each pixel, one channel, on the scale of the image"
+)
 _CLEAN = "the image without its noise, on the same scale"
 
 
@@ -34,21 +39,15 @@ class Standalone:
         bare: the network of this package inside of it.
         info: what is known of it.
         inputs: what each input is, by its name, in order.
-        multiple: height and width must be multiples of this.
-        reach: how far, in pixels, a pixel can influence the result; of a network that is told the
-            noise beside the mean of the whole image.
+        needs: what it asks of images; a network that is told the noise looks at the mean of the
+            whole image too.
     """
 
     network: Module
     bare: Module
     info: ModelInfo
     inputs: dict[str, str]
-    multiple: int
-    reach: int
-
-    @property
-    def channels(self) -> int:
-        return self.info.sizes["channels"]
+    needs: Needs
 
     @property
     def output(self) -> str:
@@ -62,8 +61,8 @@ class Standalone:
             "noise": self.info.noise,
             "architecture": self.info.architecture,
             "sizes": json.dumps(self.info.sizes),
-            "multiple": str(self.multiple),
-            "reach": str(self.reach),
+            "multiple": str(self.needs.multiple),
+            "reach": str(self.needs.reach),
             "licence": LICENCE,
             "made_by": f"noise2noise {version('noise2noise')}",
             **self.inputs,
@@ -78,17 +77,25 @@ def standalone(model: str | Path) -> Standalone:
         UserError: there is no such model, or its file is damaged.
     """
     path = find_model(model)
-    network, info = read_model(path, path.stem if path.parent == WEIGHTS else path.name)
-    architecture = networks.ARCHITECTURES[info.architecture]
-    multiple, reach = architecture.multiple(info.sizes), architecture.reach(info.sizes)
+    name = path.stem if path.parent == WEIGHTS else path.name
+    network, info, needs = read_any(path, name)
+    if info.architecture not in networks.ARCHITECTURES:
+        raise UserError(f"{path} is ONNX already; export the model that it was made of")
     network.eval()
-    if not architecture.told:
-        return Standalone(network, network, info, {"image": _IMAGE}, multiple, reach)
-    inputs = {"image": _IMAGE, "noise": _NOISE}
-    return Standalone(_told(network), network, info, inputs, multiple, reach)
+    if not needs.told:
+        return Standalone(network, network, info, {"image": _IMAGE}, needs)
+    inputs = {"image": _IMAGE, "noise": _SHARED if needs.shared else _NOISE}
+    whole = _centring(network) if needs.centred else _beside(network)
+    return Standalone(whole, network, info, inputs, needs)
 
 
-def _told(network: Module) -> Graph:
+def _beside(network: Module) -> Graph:
+    """image, noise -> f([image, noise])."""
+    nodes = {"input": (Concatenate(), "image", "noise"), "network": (network, "input")}
+    return Graph(("image", "noise"), nodes).eval()
+
+
+def _centring(network: Module) -> Graph:
     """image, noise -> f([image - m, noise]) + m, m the mean of each image: what the `Denoiser` does
     around a network that is told the noise."""
     return Graph(

@@ -29,12 +29,18 @@ def open_data(config: TrainingConfig, track: Track) -> tuple[PairSource, Validat
             validation images have other channels than the source's or are too small.
     """
     sizes = networks.sizes_of(config.architecture, config.sizes)
-    multiple = networks.ARCHITECTURES[config.architecture].multiple(sizes)
+    architecture = networks.ARCHITECTURES[config.architecture]
+    multiple = architecture.multiple(sizes)
+    if architecture.shared:
+        raise UserError(
+            f"{config.architecture} is there for published weights and isn't trained here; choose "
+            "guided, which is told the noise too"
+        )
     if config.crop % multiple:
         raise UserError(
             f"crop must be a multiple of {multiple} for {config.architecture}, got {config.crop}"
         )
-    if networks.ARCHITECTURES[config.architecture].told:
+    if architecture.told:
         return split(_telling(config, _open_source(config, track)))
     if config.target_shots != 1 or config.varied:
         raise UserError(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from chainrule import Module, backend, fuse, record
-from noise2noise import networks
 from noise2noise.errors import out_of_memory
+from noise2noise.networks import Needs
 from noise2noise.noise.impulses import REACH
 from noise2noise.noise.profile import MARGIN
 from noise2noise.tiling import tiles
@@ -39,12 +39,12 @@ class Network:
     """A network, ready to work.
 
     Arguments:
-        model: maps (N, C, H, W) to the same shape, or, if it is told the noise, (N, 2 C, H, W) to
-            (N, C, H, W).
-        architecture: its name in `noise2noise.networks`.
-        sizes: all the architecture's sizes.
+        model: maps (N, C, H, W) to the same shape, or, if it is told the noise, (N, C + levels, H,
+            W) to (N, C, H, W).
+        needs: what it asks of images.
 
     Attributes:
+        needs: as given.
         channels: of the images that it takes, C.
         told: whether it is told the noise.
         multiple: heights and widths must be multiples of this.
@@ -52,16 +52,13 @@ class Network:
             pixel can reach.
     """
 
-    def __init__(self, model: Module, architecture: str, sizes: Mapping[str, int]) -> None:
-        known, all_sizes = networks.ARCHITECTURES[architecture], dict(sizes)
-        self.model = fuse(model.eval())
-        self.channels, self.told = all_sizes["channels"], known.told
-        self.multiple = known.multiple(all_sizes)
-        self._inputs = known.inputs(all_sizes)
+    def __init__(self, model: Module, needs: Needs) -> None:
+        self.model, self.needs = fuse(model.eval()), needs
+        self.channels, self.told, self.multiple = needs.channels, needs.told, needs.multiple
         # What is told of a pixel follows from those around it, and they from impulses near them.
-        reach = known.reach(all_sizes) + (MARGIN + REACH if self.told else 0)
+        reach = needs.reach + (MARGIN + REACH if self.told else 0)
         self.overlap = -(-reach // self.multiple) * self.multiple
-        self._bytes_per_pixel = 0.0
+        self._bytes_per_pixel = needs.memory
 
     @property
     def least_tile(self) -> int:
@@ -83,7 +80,7 @@ class Network:
         alive at once, and by what the backend needs besides, as it was measured."""
         if not self._bytes_per_pixel:
             side = -(-_RECORDED // self.multiple) * self.multiple
-            recording = record(self.model, (1, self._inputs, side, side))
+            recording = record(self.model, (1, self.channels + self.needs.levels, side, side))
             alive = max((op.alive_bytes for op in recording.ops), default=0)
             self._bytes_per_pixel = alive / side**2
         compiled = backend() == "native"
@@ -91,7 +88,7 @@ class Network:
         return int(alive * (_KERNELS if compiled else _REFERENCE)) + compiled * _KEPT
 
     def run(self, x: np.ndarray, turns: bool = False) -> np.ndarray:
-        """The result for a tile, (C, H, W), from its input, (C, H, W) or (2 C, H, W).
+        """The result for a tile, (C, H, W), from its input, (C, H, W) or (C + levels, H, W).
 
         Where the memory is not enough the tile is cut into smaller ones.
 

@@ -111,6 +111,7 @@ class StackRun:
         if not self._network.told or settings.strength == 0:
             return lambda plane: None
         channels, noise = ChannelPlanes.of(stack.header), settings.noise
+        needs = self._network.needs
         if noise is not None:
             factor = 1 / (scale.white - scale.black)
             noise = noise.scaled(factor, -scale.black * factor)
@@ -118,7 +119,8 @@ class StackRun:
         @functools.cache
         def of(channel: int) -> Guidance:
             looked_at = channels.some(channel, _PLANES)
-            return Guidance.of([PlaneView(stack, scale, plane) for plane in looked_at], noise)
+            found = Guidance.of([PlaneView(stack, scale, plane) for plane in looked_at], noise)
+            return found if needs.centred else replace(found, offset=0.0, shared=needs.shared)
 
         return lambda plane: of(channels.channel(plane))
 

@@ -6,12 +6,32 @@ that wider, deeper or grey versions are arguments and not copies.
 - `ours.py`, `reports.py`: the networks, a function each.
 - `guided.py`: the network that is told the noise; it takes the image and the noise's standard
   deviation at each pixel.
+- `published.py`: DnCNN, FFDNet and DRUNet, with the names of their published weights.
 - `table.py`: their names, and what each asks of images; a new network is a function and a line
   there.
 - `transfer.py`: beginning one with another's weights.
 """
 
-from noise2noise.networks.table import ARCHITECTURES, Architecture, build, seeded, sizes_of
+from noise2noise.networks.published import recognized
+from noise2noise.networks.table import (
+    ARCHITECTURES,
+    Architecture,
+    Needs,
+    build,
+    needs_of,
+    seeded,
+    sizes_of,
+)
 from noise2noise.networks.transfer import copy_weights
 
-__all__ = ["ARCHITECTURES", "Architecture", "build", "copy_weights", "seeded", "sizes_of"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Needs",
+    "build",
+    "copy_weights",
+    "needs_of",
+    "recognized",
+    "seeded",
+    "sizes_of",
+]

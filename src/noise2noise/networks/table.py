@@ -14,6 +14,7 @@ from chainrule import Module
 from noise2noise.errors import UserError
 from noise2noise.networks.guided import Guided
 from noise2noise.networks.ours import compact, fine, unet
+from noise2noise.networks.published import dncnn, drunet, ffdnet
 from noise2noise.networks.reports import (
     MerySkip,
     coldenhoff,
@@ -34,11 +35,50 @@ class Architecture(NamedTuple):
     """How far, in pixels, a pixel can influence the result, given the sizes."""
     told: bool = False
     """Whether the input holds, after the image's channels, the standard deviation of the noise of
-    each: (N, 2 C, H, W)."""
+    each: (N, 2 C, H, W). The image is then about its mean."""
+    shared: bool = False
+    """Of one that is told the noise: whether it takes the image as it is, and one standard
+    deviation for all channels: (N, C + 1, H, W)."""
 
     def inputs(self, sizes: Mapping[str, int]) -> int:
         """Channels of the input, given all the sizes."""
-        return sizes["channels"] * (2 if self.told else 1)
+        needs = self.needs(dict(sizes))
+        return needs.channels + needs.levels
+
+    def needs(self, sizes: dict[str, int]) -> Needs:
+        """What the network of these sizes asks of images."""
+        return Needs(
+            sizes["channels"],
+            self.multiple(sizes),
+            self.reach(sizes),
+            self.told,
+            self.shared,
+            centred=self.told and not self.shared,
+        )
+
+
+class Needs(NamedTuple):
+    """What one network asks of images; the members are as of `Architecture`.
+
+    Attributes:
+        centred: whether it takes images about their mean.
+        memory: bytes a pixel that it needs at once, where that can't be learned by recording it.
+    """
+
+    channels: int
+    multiple: int
+    reach: int
+    told: bool = False
+    shared: bool = False
+    centred: bool = False
+    memory: float = 0.0
+
+    @property
+    def levels(self) -> int:
+        """Channels that tell of the noise, after those of the image."""
+        if not self.told:
+            return 0
+        return 1 if self.shared else self.channels
 
 
 def _halved(sizes: dict[str, int]) -> int:
@@ -92,6 +132,22 @@ ARCHITECTURES: dict[str, Architecture] = {
     "hilsberg-published": Architecture(
         hilsberg_published, _halved, reach=lambda sizes: 4 * _halved(sizes) - 5
     ),
+    "dncnn": Architecture(dncnn, multiple=lambda sizes: 1, reach=lambda sizes: sizes["depth"]),
+    "ffdnet": Architecture(
+        ffdnet,
+        multiple=lambda sizes: 2,
+        reach=lambda sizes: 2 * sizes["depth"] + 1,
+        told=True,
+        shared=True,
+    ),
+    "drunet": Architecture(
+        drunet,
+        multiple=lambda sizes: 8,
+        # As `fine` with depth 3, but for the lowest level, which has half as many blocks.
+        reach=lambda sizes: 44 * sizes["blocks"] + 9,
+        told=True,
+        shared=True,
+    ),
 }
 
 _LEAST = {
@@ -99,6 +155,8 @@ _LEAST = {
     ("fine", "depth"): 0,
     ("guided", "depth"): 0,
     ("mery-skip", "depth"): 2,
+    ("dncnn", "depth"): 2,
+    ("ffdnet", "depth"): 2,
 }
 _MAY_BE_ZERO = {"leaky", "inner", "skip"}
 
@@ -123,6 +181,15 @@ def sizes_of(name: str, sizes: Mapping[str, int]) -> dict[str, int]:
     if sizes.get("channels", 3) not in (1, 3):
         raise UserError(f"{name}: channels must be 1 (grey) or 3 (colour), got {sizes['channels']}")
     return {size: sizes.get(size, parameter.default) for size, parameter in parameters.items()}
+
+
+def needs_of(name: str, sizes: Mapping[str, int]) -> Needs:
+    """What the network `name` of these sizes, all or some, asks of images.
+
+    Raises:
+        UserError: as `sizes_of`.
+    """
+    return ARCHITECTURES[name].needs(sizes_of(name, sizes))
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -24,7 +24,13 @@ from noise2noise.shipped import shipped_models
 runtime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
-SIZES = {"guided": {"width": 4, "depth": 1, "blocks": 1}, "unet": {"width": 4, "depth": 2}}
+SIZES = {
+    "guided": {"width": 4, "depth": 1, "blocks": 1},
+    "unet": {"width": 4, "depth": 2},
+    "dncnn": {"width": 4, "depth": 4},
+    "ffdnet": {"width": 4, "depth": 4},
+    "drunet": {"width": 2, "blocks": 1},
+}
 
 
 def assert_agrees(difference: float | None) -> None:
@@ -89,13 +95,13 @@ def test_the_graph_says_what_it_is(make_model, tmp_path):
 
 
 def test_a_graph_that_computes_something_else_is_not_written(make_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("noise2noise.export.comparison.TOLERANCE", 0.0)
+    monkeypatch.setattr("noise2noise.export.comparison._WRONG", 0.0)
     with pytest.raises(UserError, match="computes something else"):
         export(standalone(make_model("own.safetensors")), tmp_path / "model.onnx", "onnx")
     assert [each.name for each in tmp_path.iterdir()] == ["own.safetensors"]
 
 
-@pytest.mark.parametrize("architecture", ["compact", "guided"])
+@pytest.mark.parametrize("architecture", ["compact", "guided", "drunet"])
 def test_a_package_is_valid_and_runs(make_model, tmp_path, architecture):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own, of what it depends on

@@ -13,7 +13,7 @@ def network_of(architecture: str = "compact", **sizes: int) -> Network:
     model = networks.build(architecture, **sizes)
     for weight in model.parameters():
         weight += 0.05 * torch.randn(weight.shape)
-    return Network(model, architecture, networks.sizes_of(architecture, sizes))
+    return Network(model, networks.needs_of(architecture, sizes))
 
 
 def turned(x: np.ndarray, quarters: int, flipped: bool) -> np.ndarray:

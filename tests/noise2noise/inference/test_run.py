@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from noise2noise import networks
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.files import STREAMED, ArrayStack, Header, Held, Stack
@@ -76,7 +77,7 @@ def test_impulses_are_kept_on_request_and_where_a_network_is_not_told_the_noise(
 def test_tiles_of_a_shipped_model_change_nothing(name):
     """With impulses among the pixels, in the smallest tiles."""
     model = Denoiser.load(name)
-    network = Network(model.model, model.info.architecture, model.info.sizes)
+    network = Network(model.model, networks.needs_of(model.info.architecture, model.info.sizes))
     rng = np.random.default_rng(3)
     height, width = network.least_tile + 13, network.least_tile + 37
     y = np.linspace(0, 3, height)[:, None]
@@ -108,7 +109,7 @@ HEADER = Header("YXS", (10_000, 10_000, 3), np.dtype(np.uint8), "rgb")
 
 def network() -> Network:
     model = Denoiser.load("photo")
-    return Network(model.model, model.info.architecture, model.info.sizes)
+    return Network(model.model, networks.needs_of(model.info.architecture, model.info.sizes))
 
 
 def test_less_memory_makes_smaller_tiles_and_too_little_is_said():
