@@ -144,20 +144,14 @@ def animated_facts(path: Path) -> Facts:
 
 def pillow_cells() -> list[Cell]:
     everything: dict[str, Any] = {"icc_profile": ICC, "exif": exif(), "dpi": (300, 300)}
+    inks = everything | {"icc_profile": ink_profile()}
     return [
         *(pillow_cell(".png", mode, **everything) for mode in ("L", "LA", "RGB", "RGBA", "P")),
         *(
             pillow_cell(".jpg", mode, 3, quality=95, xmp=XMP, **everything)
             for mode in ("L", "RGB", "CMYK")
         ),
-        pillow_cell(
-            ".jpg",
-            "CMYK",
-            6,
-            quality=95,
-            subsampling=0,
-            **(everything | {"icc_profile": ink_profile()}),
-        ),
+        pillow_cell(".jpg", "CMYK", 6, quality=95, subsampling=0, **inks),
         *(
             pillow_cell(".webp", mode, lossless=True, xmp=XMP, icc_profile=ICC, exif=exif())
             for mode in ("RGB", "RGBA")
@@ -308,9 +302,8 @@ def tiff_cells() -> list[Cell]:
 
 
 def npy_cell(axes: str, dtype: str, order: Any = "C") -> Cell:
-    sizes = {"T": 2, "Z": 3, "C": 5, "Y": HEIGHT, "X": WIDTH, "S": 3}
     top = 1e4 if np.dtype(dtype).kind == "f" else None
-    pixels = pixels_of(tuple(sizes[axis] for axis in axes), dtype, top).astype(dtype, order=order)
+    pixels = pixels_of(tuple(SIZES[axis] for axis in axes), dtype, top).astype(dtype, order=order)
 
     def facts(path: Path) -> Facts:
         values = np.load(path)
@@ -336,17 +329,12 @@ def npy_cells() -> list[Cell]:
 
 def zarr_cell(version: int, axes: str, dtype: str, **options: Any) -> Cell:
     zarr = pytest.importorskip("zarr")
-    sizes = SIZES | {"S": 3}
-    pixels = pixels_of(tuple(sizes[axis] for axis in axes), dtype, 4000)
+    pixels = pixels_of(tuple(SIZES[axis] for axis in axes), dtype, 4000)
     kinds = {"T": "time", "C": "channel"}
+    scale = {"type": "scale", "scale": [0.5] * len(axes)}
     image = {
         "axes": [{"name": axis.lower(), "type": kinds.get(axis, "space")} for axis in axes],
-        "datasets": [
-            {
-                "path": "0",
-                "coordinateTransformations": [{"type": "scale", "scale": [0.5] * len(axes)}],
-            }
-        ],
+        "datasets": [{"path": "0", "coordinateTransformations": [scale]}],
     }
     if version == 2:
         attributes: dict[str, Any] = {"multiscales": [image | {"version": "0.4"}]}
