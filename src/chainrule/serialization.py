@@ -73,7 +73,7 @@ def _temporary(path: Path) -> tuple[Path, int | None]:
     """A file beside `path`, and the handle by which it is locked while this process lives; on
     Windows none, where a file that is open can't be renamed."""
     while True:
-        handle, name = tempfile.mkstemp(f"{path.suffix}", f".{path.stem}-", path.parent)
+        handle, name = tempfile.mkstemp(path.suffix, f".{path.stem}-", dir=path.parent)
         if fcntl is None:
             os.close(handle)
             return Path(name), None

@@ -90,7 +90,7 @@ def test_a_closed_pipe_ends_it_without_a_word(arguments):
         (["denoise", "a.png", "--outptu", "b"], "there is no option --outptu; did you mean --out"),
         (["denoise", "a.png", "--strength", "much"], "--strength: "),
         (["evaluate", "a", "--corruption", "gausian:25"], "did you mean gaussian:25?"),
-        (["train"], "--out is missing (noise2noise train -h shows what there is)"),
+        (["train"], "--output is missing (noise2noise train -h shows what there is)"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
