@@ -1,10 +1,11 @@
 """What PyTorch's tools see of a model: its profiler, autocast, threads, workers, other devices."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from chainrule import Conv2d, Embedding, Linear, ReLU, Sequential
 
@@ -70,22 +71,35 @@ def test_threads_share_a_model():
     assert all(torch.equal(found[place], y) for place, y in enumerate(expected))
 
 
-class Denoised(torch.utils.data.Dataset[torch.Tensor]):
-    """A data set whose items a model prepares, in the worker."""
+IN_WORKERS = """
+import sys
+import torch
+from torch.utils.data import DataLoader, Dataset
+from chainrule import Conv2d, ReLU, Sequential
 
-    def __init__(self, model: Sequential) -> None:
+
+class Denoised(Dataset):
+    def __init__(self, model):
         self.model = model
 
-    def __len__(self) -> int:
+    def __len__(self):
         return 4
 
-    def __getitem__(self, index: int) -> torch.Tensor:
+    def __getitem__(self, index):
         return self.model.infer(torch.full((1, 3, 8, 8), float(index)))[0]
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_a_model_computes_in_the_workers_of_a_data_loader(context):
-    data = Denoised(small())
+if __name__ == "__main__":
+    data = Denoised(Sequential(Conv2d(3, 4, 3, padding=1), ReLU(), Conv2d(4, 3, 3, padding=1)))
     expected = torch.stack([data[index] for index in range(4)])
-    loader = DataLoader(data, batch_size=2, num_workers=1, multiprocessing_context=context)
-    assert torch.equal(torch.cat([*loader]), expected)
+    workers = DataLoader(data, batch_size=2, num_workers=1, multiprocessing_context=sys.argv[1])
+    assert torch.equal(torch.cat([*workers]), expected)
+"""
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_a_model_computes_in_the_workers_of_a_data_loader(tmp_path, context):
+    """In a program of its own: the worker that is spawned imports it again."""
+    script = tmp_path / "program.py"
+    script.write_text(IN_WORKERS)
+    subprocess.run([sys.executable, script, context], check=True, timeout=120)

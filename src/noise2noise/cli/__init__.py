@@ -29,7 +29,7 @@ def main() -> None:
         with interrupts:
             from noise2noise.cli.program import run  # not before Ctrl-C is looked after
 
-            status = run()
+            status = run(lambda: interrupts.met > 0)
             sys.stdout.flush()
     except BrokenPipeError:
         status = _closed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -105,33 +106,43 @@ def _options(
 ) -> None: ...
 
 
-def run() -> int:
-    """Run the command that the arguments name. Returns the exit status; see `main`."""
+def run(interrupted: Callable[[], bool]) -> int:
+    """Run the command that the arguments name. Returns the exit status; see `main`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, or an error while `interrupted()`: a library written in C made it
+            of that.
+    """
     say_once()
+    status, error = _outcome()
+    if error is not None:
+        if interrupted():
+            raise KeyboardInterrupt
+        print_error(error)
+    return status
+
+
+def _outcome() -> tuple[int, object]:
+    """The exit status, and what to say of it, or None."""
     try:
         status = typer.main.get_command(app).main(prog_name="noise2noise", standalone_mode=False)
-        return status if isinstance(status, int) else 0
+        return (status if isinstance(status, int) else 0), None
     except USAGE_ERROR as error:
         if asks_for_help(error):
             typer.echo(error, err=True)
-            return 2
-        return _fail(in_a_sentence(error), 2)
+            return 2, None
+        return 2, in_a_sentence(error)
     except UserError as error:
-        return _fail(error, 2)
+        return 2, error
     except DivergedError as error:
-        return _fail(error, 1)
+        return 1, error
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        return _fail("the memory is not enough; choose a smaller tile, batch, crop or network", 2)
+        return 2, "the memory is not enough; choose a smaller tile, batch, crop or network"
     except BrokenPipeError:
         raise
     except OSError as error:  # the disk is full, a folder is closed: no fault of the program
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 2)
+        return 2, f"{error.filename}: {error.strerror}" if error.filename else error
     except _Interrupted:
         raise KeyboardInterrupt from None
-
-
-def _fail(error: object, status: int) -> int:
-    print_error(error)
-    return status

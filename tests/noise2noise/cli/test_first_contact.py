@@ -28,6 +28,24 @@ main()
 """
 
 
+SWALLOWED = """
+import os, signal, sys, time
+from noise2noise import model_file
+
+def load_tensors(path):
+    try:
+        os.kill(os.getpid(), {number})
+        time.sleep(1)
+    except KeyboardInterrupt:
+        raise ValueError("what a library made of it")
+
+model_file.load_tensors = load_tensors
+sys.argv = ["noise2noise", "denoise", {image!r}, "--model", {model!r}]
+from noise2noise.cli import main
+main()
+"""
+
+
 @pytest.fixture
 def program(tmp_path):
     """program("denoise", "a.png", HOME="x"): run by a shell's rules, in a folder of its own."""
@@ -68,6 +86,18 @@ def test_ctrl_c_while_something_is_loaded_prints_one_line(module, number, tmp_pa
     status = 128 + number
     assert (result.returncode, result.stderr, result.stdout) == (status, "interrupted\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_none_of_the_users_errors(tmp_path, make_model, picture, number):
+    write_image(tmp_path / "a.png", Image(picture(16, 16)))
+    script = SWALLOWED.format(
+        number=int(number), image=str(tmp_path / "a.png"), model=str(make_model())
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert (result.returncode, result.stderr) == (128 + number, "interrupted\n")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["models"], ["models", "--json"]])
