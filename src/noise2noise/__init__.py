@@ -8,9 +8,18 @@ if TYPE_CHECKING:
     from noise2noise.denoiser import Denoiser
     from noise2noise.errors import UserError
     from noise2noise.fit import Trainer, configure
+    from noise2noise.functions import denoise, open_image
     from noise2noise.networks import build
 
-__all__ = ["Denoiser", "Trainer", "UserError", "build", "configure"]
+__all__ = [
+    "Denoiser",
+    "Trainer",
+    "UserError",
+    "build",
+    "configure",
+    "denoise",
+    "open_image",
+]
 
 __getattr__ = lazily(
     __name__,
@@ -18,6 +27,7 @@ __getattr__ = lazily(
         "denoiser": "Denoiser",
         "errors": "UserError",
         "fit": "Trainer configure",
+        "functions": "denoise open_image",
         "networks": "build",
     },
 )

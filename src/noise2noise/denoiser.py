@@ -31,7 +31,6 @@ from noise2noise.files import (
     read_image,
     refuse_existing,
     result_of,
-    stack_of,
     write_image,
     write_stack,
 )
@@ -45,6 +44,7 @@ from noise2noise.inference import (
     needed,
     tile_side,
 )
+from noise2noise.kinds import Said, Work, denoised
 from noise2noise.model_info import ModelInfo
 from noise2noise.networks import Needs, needs_of
 from noise2noise.noise import NoiseProfile
@@ -112,37 +112,57 @@ class Denoiser:
 
     def denoise(
         self,
-        image: np.ndarray,
+        image: Any,
         strength: float = 1.0,
         tile: int | None = None,
         track: Track | None = None,
-        noise: NoiseProfile | None = None,
+        noise: NoiseProfile | float | None = None,
         turns: bool = False,
-    ) -> np.ndarray:
-        """Remove noise from one image.
+        *,
+        axes: str | None = None,
+        channel_axis: int | None = None,
+        white: float | None = None,
+        memory: int | None = None,
+        impulses: bool = True,
+    ) -> Any:
+        """Remove noise from an image, which comes back as what it was.
 
         Arguments:
-            image: (H, W) or (H, W, 3); integers or floats of any range (see `scale_of`). Pixels
-                that are NaN or infinite stay as they are.
+            image: an array of integers or floats of any range (see `scale_of`), of any memory and
+                byte order, masked too; a tensor; a PIL image; an xarray DataArray; a path or an
+                open file, which come back as arrays; or a list of these. Arrays are (..., H, W) or
+                (..., H, W, C) with up to 4 channels, tensors (C, H, W) or (N, C, H, W). Pixels that
+                are NaN, infinite or masked stay as they are. `noise2noise.kinds` has the details.
             strength: 0 gives the image back, 1 removes all noise; see `told`.
             tile: side of a tile in pixels, overlap included; smaller needs less memory.
             track: shows the progress over the tiles.
-            noise: of the image, in its own units; estimated where it is not given.
+            noise: of the image, or its standard deviation, in its own units; estimated where it is
+                not given.
             turns: take the mean over the eight flips and turns of the image, which is a little
                 better and takes eight times as long.
+            axes: a letter of T, Z, C, S, Y, X, Q, I for each dimension, where the image doesn't say
+                or is wrong: samples of a colour along S are denoised together, channels along C,
+                such as stains, one by one.
+            channel_axis: the dimension that holds the samples of a pixel; three are a colour.
+            white: the value that stands for white.
+            memory: bytes that may be taken besides; tiles become smaller if need be.
+            impulses: remove single pixels far away from all around them.
 
         Returns:
-            Same shape and dtype, in memory of its own; computed in float32.
+            The same kind, shape and dtype, in memory of its own; computed in float32.
 
         Raises:
-            UserError: a strength out of range, a tile that is too small, or noise given to a
-                network that isn't told it.
-            ValueError: another shape or dtype.
+            UserError: it is no image, a strength out of range, a tile that is too small, or noise
+                given to a network that isn't told it. Every UserError is a ValueError.
         """
-        settings = Settings(strength, tile, noise=noise, turns=turns)
-        clean = np.empty(image.shape, image.dtype)
-        _fill(np.atleast_3d(clean), self.run(stack_of(image), settings, track).bands())
-        return clean
+        given = NoiseProfile.gaussian(noise) if isinstance(noise, int | float) else noise
+        settings = Settings(strength, tile, memory, given, turns, impulses)
+        self.check(settings)
+
+        def start(stack: Stack, settings: Settings) -> StackRun:
+            return self.run(stack, settings, track)
+
+        return denoised(image, Work(start, settings, Said(axes, channel_axis, white)))
 
     def denoise_unit(
         self,

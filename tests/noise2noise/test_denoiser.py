@@ -340,7 +340,7 @@ def test_tiles_that_leave_nothing_between_their_edges_are_refused(small, tile):
 # What is refused.
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4), complex)])
+@pytest.mark.parametrize("image", [np.zeros(4, np.uint8), np.zeros((4, 4), complex)])
 def test_other_shapes_and_dtypes_are_refused(small, image):
     with pytest.raises(ValueError, match="expected pixels of"):
         small[3].denoise(image)

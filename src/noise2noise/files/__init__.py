@@ -19,7 +19,8 @@ Pixels stay as they are stored and the EXIF orientation is kept, so that viewers
 as they did before.
 """
 
-from noise2noise.files.axes import Axes
+from noise2noise.files.axes import Axes, named, samples_at, usual
+from noise2noise.files.colour import in_colour
 from noise2noise.files.convert import Wanted
 from noise2noise.files.format import Format
 from noise2noise.files.formats import (
@@ -78,13 +79,16 @@ __all__ = [
     "colour_of",
     "format_for",
     "from_unit",
+    "in_colour",
     "is_image_folder",
     "list_images",
+    "named",
     "open_stack",
     "read_image",
     "refuse_existing",
     "result_name",
     "result_of",
+    "samples_at",
     "scale_of",
     "stack_of",
     "suffix_named",
@@ -92,6 +96,7 @@ __all__ = [
     "suffixes",
     "survey",
     "to_unit",
+    "usual",
     "whole_planes",
     "write_image",
     "write_stack",

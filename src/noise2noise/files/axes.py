@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +100,17 @@ class Axes:
         """The inverse of `from_stored`."""
         pixels = pixels if len(self._turn) == 3 else pixels[..., 0]
         return pixels.transpose(np.argsort(self._turn))
+
+    def put(self, array: np.ndarray, bands: Iterable[np.ndarray]) -> None:
+        """Put bands of rows, (h, w, samples), plane after plane, where the array has them."""
+        height = self.shape[self.stored.index("Y")]
+        plane, row = 0, 0
+        for band in bands:
+            place = self.window(plane, slice(row, row + len(band)), slice(None))
+            array[place] = self.to_stored(band)
+            row += len(band)
+            if row == height:
+                plane, row = plane + 1, 0
 
     @functools.cached_property
     def _turn(self) -> tuple[int, ...]:

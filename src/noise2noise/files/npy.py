@@ -71,7 +71,9 @@ class _Npy(Format):
                     file.write(np.ascontiguousarray(band, dtype).tobytes())
                 return
             _reserve(file, math.prod(axes.shape) * dtype.itemsize)
-        _scatter(np.lib.format.open_memmap(path, mode="r+"), axes, bands)
+        array = np.lib.format.open_memmap(path, mode="r+")
+        axes.put(array, bands)
+        array.flush()
 
 
 NPY = _Npy()
@@ -90,19 +92,6 @@ def _reserve(file: BinaryIO, size: int) -> None:
     """Take room on the disk: where there is none, writing into a map of the file would kill."""
     for start in range(0, size, _BLOCK):
         file.write(bytes(min(_BLOCK, size - start)))
-
-
-def _scatter(array: np.memmap, axes: Axes, bands: Iterable[np.ndarray]) -> None:
-    """Put bands where the array has them."""
-    height = axes.shape[axes.stored.index("Y")]
-    plane, row = 0, 0
-    for band in bands:
-        place = axes.window(plane, slice(row, row + len(band)), slice(None))
-        array[place] = axes.to_stored(band)
-        row += len(band)
-        if row == height:
-            plane, row = plane + 1, 0
-    array.flush()
 
 
 class _NpyStack(Stack):

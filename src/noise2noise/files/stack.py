@@ -237,6 +237,13 @@ class Stack(ABC):
     def _read(self, plane: int, rows: slice, columns: slice) -> np.ndarray:
         """As `read`; whatever it raises is told as one sentence."""
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All of it, of the header's shape: `numpy.asarray(stack)`."""
+        if copy is False:
+            raise ValueError("what a stack holds has to be read, so it is a copy")
+        planes = [self.read(plane) for plane in range(self.header.planes)]
+        return np.stack(planes).reshape(self.header.shape).astype(dtype or self.header.dtype)
+
     @property
     def held(self) -> Held:
         """What reading takes; by default what decoding a plane at once does."""

@@ -1,0 +1,122 @@
+"""The command line's work as functions: `from noise2noise import denoise, open_image`."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noise2noise.batch import QUALITIES, Models
+from noise2noise.denoiser import Denoiser
+from noise2noise.errors import UserError
+from noise2noise.files import Stack, Wanted, open_stack
+from noise2noise.inference import Settings, StackRun, parse_memory
+from noise2noise.kinds import Said, Work, denoised
+from noise2noise.noise import NoiseProfile
+from noise2noise.shipped import shipped_models
+
+if TYPE_CHECKING:
+    from noise2noise.data import Track
+
+open_image = open_stack
+
+
+def denoise(
+    image: Any,
+    model: str | Path | Denoiser | None = None,
+    *,
+    quality: str = "balanced",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    strength: float = 1.0,
+    noise: NoiseProfile | float | str | Path | None = None,
+    axes: str | None = None,
+    channel_axis: int | None = None,
+    white: float | None = None,
+    memory: int | str | None = None,
+    tile: int | None = None,
+    keep_impulses: bool = False,
+    dtype: str | None = None,
+    bit_depth: int | None = None,
+    jpeg_quality: int | None = None,
+    track: Track | None = None,
+) -> Any:
+    """Remove noise, as `noise2noise denoise` does.
+
+    Arguments:
+        image: whatever `Denoiser.denoise` takes: an array, a tensor, a PIL image, an xarray
+            DataArray, a path, or a list of these.
+        model: a shipped one, a run's folder, a file, or a `Denoiser`; by default the shipped one
+            that suits the image.
+        quality: fast, balanced or best, as the command has it.
+        out: for a path: write the result to this file, with axes, transparency and metadata.
+        overwrite: replace what stands at `out`.
+        strength, axes, channel_axis, white, tile, track: as `Denoiser.denoise`.
+        noise: its standard deviation in the image's units, a profile, or the file of one.
+        memory: bytes that may be taken besides, or a text such as "2GB".
+        keep_impulses: leave single pixels far away from all around them to the network.
+        dtype, bit_depth, jpeg_quality: of the file that is written, where it is to differ.
+
+    Returns:
+        The same kind, shape and dtype; of a path an array, or, with `out`, that path.
+
+    Raises:
+        UserError: as the command; it is a ValueError.
+
+    Example:
+        >>> import numpy as np
+        >>> denoise(np.zeros((64, 48), np.uint16), quality="fast").shape
+        (64, 48)
+    """
+    if quality not in QUALITIES:
+        raise UserError(f"there is no quality {quality!r}; choose one of {', '.join(QUALITIES)}")
+    if quality == "fast" and model is not None:
+        raise UserError("quality='fast' chooses the model; leave the model out")
+    settings = Settings(
+        strength,
+        tile,
+        parse_memory(memory) if isinstance(memory, str) else memory,
+        _profile(noise),
+        turns=quality == "best",
+        impulses=not keep_impulses,
+        wanted=Wanted.parse(dtype, bit_depth),
+    )
+    choose = _choice(model, quality)
+    if out is not None:
+        if not isinstance(image, str | Path):
+            raise UserError(f"out={str(out)!r} is for an image in a file; give its path")
+        with open_stack(image, axes, channel_axis, white) as stack:
+            denoiser = choose(stack)
+            denoiser.denoise_stack(
+                stack, out, settings, overwrite, track, jpeg_quality=jpeg_quality
+            )
+        return Path(out)
+    if settings.wanted is not None or jpeg_quality is not None:
+        raise UserError("dtype, bit_depth and jpeg_quality are of a file; name it, out='clean.tif'")
+
+    def start(stack: Stack, settings: Settings) -> StackRun:
+        return choose(stack).run(stack, settings, track)
+
+    return denoised(image, Work(start, settings, Said(axes, channel_axis, white)))
+
+
+def _choice(model: str | Path | Denoiser | None, quality: str) -> Any:
+    """What finds the model for a stack."""
+    if isinstance(model, Denoiser):
+        return lambda stack: model
+    if model is not None:
+        denoiser = _shipped(str(model)) if str(model) in shipped_models() else Denoiser.load(model)
+        return lambda stack: denoiser
+    models = Models(None, quality)
+    return lambda stack: _shipped(models.choose(stack)[0])
+
+
+@functools.cache
+def _shipped(name: str) -> Denoiser:
+    return Denoiser.load(name)
+
+
+def _profile(noise: NoiseProfile | float | str | Path | None) -> NoiseProfile | None:
+    if noise is None or isinstance(noise, NoiseProfile):
+        return noise
+    return NoiseProfile.parse(str(noise))
