@@ -88,6 +88,36 @@ def _raw(folder: Path) -> list[bytes]:
     return [(folder / "whole.dng").read_bytes()]
 
 
+def _fits(folder: Path) -> list[bytes]:
+    from astropy.io import fits
+
+    scaled = fits.PrimaryHDU(_pixels(9, 7).astype(np.int16))
+    scaled.header["BSCALE"], scaled.header["BLANK"] = 0.5, 3
+    images = [scaled, fits.PrimaryHDU(_pixels(2, 9, 7).astype(np.float32))]
+    made = []
+    for image in images:
+        fits.HDUList([image, fits.ImageHDU(_pixels(3, 3), name="DQ")]).writeto(
+            folder / "whole.fits", checksum=True, overwrite=True
+        )
+        made.append((folder / "whole.fits").read_bytes())
+    for kind in ("RICE_1", "GZIP_1", "HCOMPRESS_1", "PLIO_1"):
+        image = fits.CompImageHDU(_pixels(16, 18), compression_type=kind)
+        fits.HDUList([fits.PrimaryHDU(), image]).writeto(folder / "whole.fits", overwrite=True)
+        made.append((folder / "whole.fits").read_bytes())
+    return made
+
+
+def _mrc(folder: Path) -> list[bytes]:
+    import mrcfile
+
+    made = []
+    for pixels in (_pixels(9, 7).astype(np.int16), _pixels(2, 9, 7).astype(np.float32)):
+        with mrcfile.new(folder / "whole.mrc", pixels, overwrite=True) as file:
+            file.set_extended_header(np.zeros(16, "V1"))
+        made.append((folder / "whole.mrc").read_bytes())
+    return made
+
+
 def _model(path: Path) -> bytes:
     network = networks.build("compact", **SIZES)
     facts = {"architecture": "compact", "sizes": json.dumps(SIZES), "title": "a stand-in"}
@@ -273,3 +303,7 @@ READERS = {
 
 if importlib.util.find_spec("zarr"):  # there is none for Python 3.10
     READERS["zarr"] = Reader(".json", _zarrs, _zarr)
+if importlib.util.find_spec("astropy"):
+    READERS["fits"] = Reader(".fits", _fits, _plain(_planes))
+if importlib.util.find_spec("mrcfile"):
+    READERS["mrc"] = Reader(".mrc", _mrc, _plain(_planes))

@@ -21,11 +21,13 @@ from noise2noise.files.avif import AVIF
 from noise2noise.files.bmp import BMP
 from noise2noise.files.colour import in_colour
 from noise2noise.files.convert import Outgoing, Wanted
+from noise2noise.files.fits import FITS, PACKED_FITS
 from noise2noise.files.format import HEAD, Format
 from noise2noise.files.gif import GIF
 from noise2noise.files.guard import UnusableError, reading
 from noise2noise.files.jpeg import JPEG
 from noise2noise.files.jxl import JXL
+from noise2noise.files.mrc import MRC
 from noise2noise.files.npy import NPY
 from noise2noise.files.place import replacing_folder
 from noise2noise.files.png import PNG
@@ -35,7 +37,10 @@ from noise2noise.files.tiff import TIFF
 from noise2noise.files.webp import WEBP
 from noise2noise.files.zarr import ZARR
 
-FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF, ZARR, NPY, RAW)
+FORMATS: tuple[Format, ...] = (
+    *(PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF),
+    *(FITS, PACKED_FITS, MRC, ZARR, NPY, RAW),
+)
 
 GROUP = "noise2noise.files"
 
@@ -300,7 +305,7 @@ def _in_words(words: Iterable[str]) -> str:
 
 
 def _names_in_words() -> str:
-    return _in_words(each.name for each in formats())
+    return _in_words(dict.fromkeys(each.name for each in formats()))
 
 
 def _suffixes_in_words() -> str:

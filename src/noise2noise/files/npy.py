@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.lib.format
 
 from noise2noise.files.axes import Axes, named, samples_at, usual
+from noise2noise.files.flat import Flat
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_size, reading
 from noise2noise.files.stack import STREAMED, Header, Held, Metadata, Stack, colour_of
 
 _MAGIC = b"\x93NUMPY"
-_BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -34,10 +32,8 @@ class NpyLayout:
     dtype: np.dtype
     fortran: bool
 
-    @property
-    def in_order(self) -> bool:
-        """Whether pixels lie in the file as they are handed out."""
-        return self.axes.in_order and not self.fortran
+    def flat(self, path: Path, offset: int = 0) -> Flat:
+        return Flat(path, offset, self.axes, self.dtype, self.fortran)
 
 
 class _Npy(Format):
@@ -55,25 +51,16 @@ class _Npy(Format):
 
     def held(self, header: Header) -> Held:
         layout = header.metadata.layout
-        if not isinstance(layout, NpyLayout) or layout.in_order:
-            return STREAMED
-        pixels = header.planes * header.plane_bytes  # in a map of the file
-        return Held(pixels, pixels)
+        ours = isinstance(layout, NpyLayout)
+        return layout.flat(Path()).held(header) if ours else STREAMED
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         layout = _layout(header)
-        axes, dtype = layout.axes, layout.dtype
-        described = {"descr": dtype.str, "fortran_order": layout.fortran, "shape": axes.shape}
+        shape, dtype = layout.axes.shape, layout.dtype
+        described = {"descr": dtype.str, "fortran_order": layout.fortran, "shape": shape}
         with path.open("wb") as file:
             numpy.lib.format.write_array_header_2_0(file, described)
-            if layout.in_order:
-                for band in bands:
-                    file.write(np.ascontiguousarray(band, dtype).tobytes())
-                return
-            _reserve(file, math.prod(axes.shape) * dtype.itemsize)
-        array = np.lib.format.open_memmap(path, mode="r+")
-        axes.put(array, bands)
-        array.flush()
+            layout.flat(path, file.tell()).write(file, bands)
 
 
 NPY = _Npy()
@@ -86,12 +73,6 @@ def _layout(header: Header) -> NpyLayout:
         return NpyLayout(Axes(header.axes, header.shape), dtype, fortran=False)
     same = own.dtype.newbyteorder("=") == dtype
     return own if same else replace(own, dtype=dtype)
-
-
-def _reserve(file: BinaryIO, size: int) -> None:
-    """Take room on the disk: where there is none, writing into a map of the file would kill."""
-    for start in range(0, size, _BLOCK):
-        file.write(bytes(min(_BLOCK, size - start)))
 
 
 class _NpyStack(Stack):
@@ -128,7 +109,6 @@ class _NpyStack(Stack):
         return STREAMED
 
     def _read(self, plane: int, rows: slice, columns: slice) -> np.ndarray:
-        # Mapped anew each time: pages that were looked at would stay in memory with the map.
-        array = np.lib.format.open_memmap(self.name, mode="r")
-        window = array[self._axes.window(plane, rows, columns)]
-        return self._axes.from_stored(window).astype(self.header.dtype)
+        layout: NpyLayout = self.header.metadata.layout
+        flat = replace(layout.flat(Path(self.name), self._array.offset), axes=self._axes)
+        return flat.read(plane, rows, columns).astype(self.header.dtype, copy=False)

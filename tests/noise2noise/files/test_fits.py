@@ -1,0 +1,174 @@
+"""FITS: what stored numbers stand for, which part is denoised, what else stays."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from noise2noise.errors import UserError
+from noise2noise.files import (
+    Wanted,
+    bands_of,
+    open_stack,
+    result_name,
+    result_of,
+    survey,
+    write_stack,
+)
+
+fits = pytest.importorskip("astropy.io.fits")
+
+
+def written(source: Path, target: Path, wanted: Wanted | None = None, **options) -> Path:
+    with open_stack(source, **options) as stack:
+        result = result_of(target, stack, wanted)
+        bands = result.bands(bands_of(result.source(stack), 5), survey(stack))
+        write_stack(target, result.header, bands)
+    return target
+
+
+def values(dtype: str, *shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(10, 90, shape).astype(dtype)
+
+
+def test_values_that_are_missing_are_no_numbers_and_stay_missing(tmp_path):
+    pixels = values("int16", 9, 11)
+    pixels[2, 3:5] = -32768
+    image = fits.PrimaryHDU(pixels)
+    image.header["BLANK"] = -32768
+    image.writeto(tmp_path / "a.fits")
+    with open_stack(tmp_path / "a.fits") as stack:
+        seen = stack.read()[..., 0]
+        assert survey(stack).bad == 2
+    assert np.isnan(seen[2, 3:5]).all()
+    np.testing.assert_array_equal(np.isfinite(seen), pixels != -32768)
+    written(tmp_path / "a.fits", tmp_path / "b.fits")
+    with fits.open(tmp_path / "b.fits", do_not_scale_image_data=True) as file:
+        assert file[0].header["BLANK"] == -32768
+        np.testing.assert_array_equal(file[0].data, pixels)
+
+
+@pytest.mark.parametrize(("scale", "zero"), [(1e-3, 1e6), (2.5, -7), (-0.5, 3)])
+def test_scaled_integers_are_handed_out_as_what_they_stand_for(tmp_path, scale, zero):
+    pixels = values("int16", 8, 9)
+    image = fits.PrimaryHDU(pixels)
+    image.header["BSCALE"], image.header["BZERO"] = scale, zero
+    image.writeto(tmp_path / "a.fits")
+    with open_stack(tmp_path / "a.fits") as stack:
+        np.testing.assert_allclose(stack.read()[..., 0], zero + scale * pixels, rtol=1e-6)
+    written(tmp_path / "a.fits", tmp_path / "b.fits")
+    with fits.open(tmp_path / "b.fits", do_not_scale_image_data=True) as file:
+        np.testing.assert_array_equal(file[0].data, pixels)
+        assert file[0].header["BSCALE"] == scale
+
+
+def test_what_was_true_of_other_values_only_is_left_out(tmp_path):
+    image = fits.PrimaryHDU(values("float32", 8, 9), fits.Header([("DATAMAX", 90.0), ("GAIN", 2)]))
+    image.writeto(tmp_path / "a.fits")
+    header = fits.getheader(written(tmp_path / "a.fits", tmp_path / "b.fits"))
+    assert "DATAMAX" not in header
+    assert header["GAIN"] == 2
+
+
+@pytest.mark.parametrize("kind", ["RICE_1", "GZIP_2", "PLIO_1", "HCOMPRESS_1"])
+def test_compressed_arrays_are_read_and_written_uncompressed(tmp_path, kind):
+    pixels = values("int16" if kind != "PLIO_1" else "uint8", 24, 30)
+    said = fits.Header([("OBJECT", "M 31")])
+    image = fits.CompImageHDU(pixels, said, name="SCI", compression_type=kind)
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / "a.fits.fz")
+    assert result_name("a.fits.fz", "a_denoised") == "a_denoised.fits"
+    with open_stack(tmp_path / "a.fits.fz") as stack:
+        assert stack.header.notes == ("written uncompressed",)
+        np.testing.assert_array_equal(stack.read(0, slice(3, 9))[..., 0], pixels[3:9])
+    written(tmp_path / "a.fits.fz", tmp_path / "b.fits")
+    with fits.open(tmp_path / "b.fits") as file:
+        assert (len(file), type(file[1]), file[1].name) == (2, fits.ImageHDU, "SCI")
+        assert file[1].header["OBJECT"] == "M 31"
+        np.testing.assert_array_equal(file[1].data, pixels)
+    with pytest.raises(UserError, match=r"end the name in \.fits"):
+        written(tmp_path / "a.fits.fz", tmp_path / "c.fz")
+
+
+@pytest.mark.parametrize(
+    ("shape", "kinds", "letters"),
+    [
+        ((4, 5, 6), {}, "QYX"),
+        ((3, 5, 6), {}, "CYX"),
+        ((3, 5, 6), {3: "FREQ"}, "QYX"),
+        ((4, 5, 6), {3: "UTC"}, "TYX"),
+        ((4, 2, 5, 6), {3: "VRAD", 4: "STOKES"}, "CQYX"),
+    ],
+)
+def test_axes_are_what_the_header_says(tmp_path, shape, kinds, letters):
+    header = fits.Header([(f"CTYPE{place}", kind) for place, kind in kinds.items()])
+    fits.PrimaryHDU(values("int16", *shape), header).writeto(tmp_path / "a.fits")
+    with open_stack(tmp_path / "a.fits") as stack:
+        assert stack.header.axes == letters
+    tifffile.imread(written(tmp_path / "a.fits", tmp_path / "a.tif"))
+
+
+def test_planes_may_be_colours(tmp_path):
+    pixels = values("float32", 3, 8, 9)
+    fits.PrimaryHDU(pixels).writeto(tmp_path / "a.fits")
+    with open_stack(tmp_path / "a.fits", axes="SYX") as stack:
+        assert (stack.header.colour, stack.header.planes) == ("rgb", 1)
+        np.testing.assert_array_equal(stack.read(), pixels.transpose(1, 2, 0))
+    again = written(tmp_path / "a.fits", tmp_path / "b.fits", axes="SYX")
+    np.testing.assert_array_equal(fits.getdata(again), pixels)
+
+
+def test_from_other_formats_and_to_them(tmp_path):
+    pixels = values("uint16", 2, 8, 9, 3)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+    written(tmp_path / "a.tif", tmp_path / "a.fits")
+    np.testing.assert_array_equal(fits.getdata(tmp_path / "a.fits"), pixels.transpose(0, 3, 1, 2))
+    assert fits.getheader(tmp_path / "a.fits")["ROWORDER"] == "TOP-DOWN"
+    cells = {"axes": "ZYX", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm"}
+    tifffile.imwrite(tmp_path / "b.tif", values("uint16", 4, 8, 9), ome=True, metadata=cells)
+    header = fits.getheader(written(tmp_path / "b.tif", tmp_path / "b.fits"))
+    assert (header["CDELT1"], header["CUNIT1"]) == (0.25, "um")
+    with open_stack(tmp_path / "b.fits") as stack:
+        assert [(each.axis, each.size) for each in stack.header.metadata.steps] == [("X", 0.25)]
+
+
+def test_another_dtype_is_stored_as_itself(tmp_path):
+    image = fits.PrimaryHDU(values("uint16", 8, 9), fits.Header([("GAIN", 2)]))
+    image.writeto(tmp_path / "a.fits")
+    written(tmp_path / "a.fits", tmp_path / "b.fits", Wanted("float32"))
+    with fits.open(tmp_path / "b.fits") as file:
+        assert (file[0].header["BITPIX"], file[0].header["GAIN"]) == (-32, 2)
+        assert "BZERO" not in file[0].header
+        np.testing.assert_array_equal(file[0].data, values("float32", 8, 9))
+
+
+def test_other_images_are_named(tmp_path):
+    parts = [fits.PrimaryHDU()]
+    parts += [fits.ImageHDU(values("int16", 8, 9), name=name) for name in ("SCI", "ERR", "DQ")]
+    fits.HDUList(parts).writeto(tmp_path / "a.fits")
+    with open_stack(tmp_path / "a.fits") as stack:
+        assert stack.header.notes == ("2 other parts not denoised: ERR, DQ",)
+
+
+def test_a_file_that_ends_too_early_and_one_without_pixels_are_refused(tmp_path):
+    fits.PrimaryHDU(values("int16", 80, 90)).writeto(tmp_path / "a.fits")
+    (tmp_path / "cut.fits").write_bytes((tmp_path / "a.fits").read_bytes()[:9000])
+    with pytest.raises(UserError, match="cut short"):
+        open_stack(tmp_path / "cut.fits")
+    fits.PrimaryHDU().writeto(tmp_path / "none.fits")
+    with pytest.raises(UserError, match="holds no image"):
+        open_stack(tmp_path / "none.fits")
+
+
+def test_what_fits_can_not_hold_is_said(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 9), np.float16))
+    with pytest.raises(UserError, match="--dtype float32"):
+        written(tmp_path / "a.tif", tmp_path / "a.fits")
+
+
+def test_without_astropy_one_sentence_says_what_to_install(tmp_path, monkeypatch):
+    fits.PrimaryHDU(values("int16", 8, 9)).writeto(tmp_path / "a.fits")
+    monkeypatch.setitem(sys.modules, "astropy.io", None)
+    with pytest.raises(UserError, match=r"needs astropy.*; .* pip install 'noise2noise\[fits\]'"):
+        open_stack(tmp_path / "a.fits")
