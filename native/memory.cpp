@@ -159,6 +159,29 @@ void release(void* data, double bytes) {
         cache.give_back(data);
 }
 
+Arena::~Arena() {
+    for (const auto& [data, bytes] : sizes_) release(data, bytes);
+}
+
+void* Arena::take(double bytes) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = unused_.lower_bound(bytes);
+    if (found != unused_.end() && found->first <= bytes + bytes / 4) {
+        void* data = found->second;
+        unused_.erase(found);
+        return data;
+    }
+    void* data = allocate(bytes);
+    sizes_.emplace(data, bytes);
+    bytes_ += bytes;
+    return data;
+}
+
+void Arena::give_back(void* data) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    unused_.emplace(sizes_.at(data), data);
+}
+
 std::size_t empty_cache() {
     std::size_t freed = cache.empty();
     for (Block& block : blocks) {

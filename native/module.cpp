@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -104,6 +105,13 @@ struct Operand : Image {
         sn = w, sc = 1, sh = w, sw = 1;
     }
 
+    // The same, without keeping the tensor alive.
+    Operand borrowed() const {
+        Operand image(*this);
+        image.owner = nb::none();
+        return image;
+    }
+
     static float* address_of(const nb::object& tensor) {
         return address(nb::cast<long>(call(tensor, names().data_ptr)));
     }
@@ -116,6 +124,13 @@ struct Read : Source {
     explicit Read(nb::object tensor) : x(std::move(tensor)) { image = x; }
     Read(nb::object gy, nb::object y, const Activation& of) : x(std::move(gy)), result(std::move(y)) {
         image = x, output = *result, activation = of;
+    }
+
+    Read borrowed() const {
+        Read source(*this);
+        source.x = x.borrowed();
+        if (result) source.result = result->borrowed();
+        return source;
     }
 
     Operand x;
@@ -215,22 +230,35 @@ void correlate(const Read& x, const Read& gy, const Operand& w, int groups, long
     release_scratch();
 }
 
-// A tensor (N, C, H, W) whose channels lie side by side, of values that are not set.
-nb::ndarray<nb::pytorch, float, nb::ndim<4>> empty(std::size_t n, std::size_t c, std::size_t h, std::size_t w) {
-    struct Owned {
-        void* data;
-        double bytes;
-    };
-    const double bytes = 4.0 * double(n) * double(c) * double(h) * double(w);
-    void* data = allocate(bytes);
-    nb::capsule owner(new Owned{data, bytes}, [](void* pointer) noexcept {
-        Owned* owned = static_cast<Owned*>(pointer);
-        release(owned->data, owned->bytes);
-        delete owned;
-    });
+using Tensor = nb::ndarray<nb::pytorch, float, nb::ndim<4>>;
+
+// A tensor (N, C, H, W) whose channels lie side by side, of values that are not set, in memory of `Owned`.
+template <class Owned, class... Arguments>
+Tensor empty_in(std::size_t n, std::size_t c, std::size_t h, std::size_t w, Arguments... where) {
+    Owned* owned = new Owned(4.0 * double(n) * double(c) * double(h) * double(w), where...);
+    void* data = owned->data;
+    nb::capsule owner(owned, [](void* pointer) noexcept { delete static_cast<Owned*>(pointer); });
     const auto row = static_cast<std::int64_t>(w * c);
     return {data, {n, c, h, w}, owner, {static_cast<std::int64_t>(h) * row, 1, row, static_cast<std::int64_t>(c)}};
 }
+
+struct Memory {
+    explicit Memory(double size) : data(allocate(size)), bytes(size) {}
+    ~Memory() { release(data, bytes); }
+
+    void* data;
+    double bytes;
+};
+
+struct MemoryOfArena {
+    MemoryOfArena(double size, std::shared_ptr<Arena> from) : arena(std::move(from)), data(arena->take(size)) {}
+    ~MemoryOfArena() { arena->give_back(data); }
+
+    std::shared_ptr<Arena> arena;
+    void* data;
+};
+
+Tensor empty(std::size_t n, std::size_t c, std::size_t h, std::size_t w) { return empty_in<Memory>(n, c, h, w); }
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -247,13 +275,22 @@ NB_MODULE(_native, m) {
     m.doc() = "Compiled kernels of chainrule; see chainrule.backends.native.";
     // What stands between Python and the kernels. Arguments are read before a kernel lets go of the interpreter's lock, and
     // the caller's references keep them.
-    nb::class_<Operand>(m, "Image").def(nb::init<nb::object>()).def(nb::init<nb::object, long, long>());
+    nb::class_<Operand>(m, "Image")
+        .def(nb::init<nb::object>())
+        .def(nb::init<nb::object, long, long>())
+        .def("borrowed", &Operand::borrowed);
     nb::class_<Activation>(m, "Activation").def("__init__", [](Activation* self, int kind, float slope) {
         new (self) Activation(activation(kind, slope));
     });
     nb::class_<Read>(m, "Source")
         .def(nb::init<nb::object>())
-        .def(nb::init<nb::object, nb::object, const Activation&>());
+        .def(nb::init<nb::object, nb::object, const Activation&>())
+        .def("borrowed", &Read::borrowed);
+    nb::class_<std::shared_ptr<Arena>>(m, "Arena")
+        .def("__init__", [](std::shared_ptr<Arena>* self) { new (self) std::shared_ptr<Arena>(new Arena); })
+        .def("empty", [](const std::shared_ptr<Arena>& arena, std::size_t n, std::size_t c, std::size_t h,
+                         std::size_t w) { return empty_in<MemoryOfArena>(n, c, h, w, arena); })
+        .def_prop_ro("bytes", [](const std::shared_ptr<Arena>& arena) { return arena->bytes(); });
     nb::class_<Geometry>(m, "Geometry")
         .def("__init__", [](Geometry* self, const nb::tuple& kernel, const nb::tuple& stride, const nb::tuple& dilation,
                             const nb::tuple& padding, const nb::tuple& scale) {

@@ -5,6 +5,7 @@ Start with `chainrule.module` (the engine), then any file of `chainrule.layers`.
 
 from chainrule.averaging import Average
 from chainrule.backends import backend, empty_cache, use_backend, winograd
+from chainrule.capturing import Captured, CaptureError, capture
 from chainrule.checkpoint import Checkpoint
 from chainrule.containers import ModuleDict, ModuleList, Residual, Sequential, SkipConcat
 from chainrule.fusion import FusedConvolution, fuse
@@ -106,6 +107,8 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm2d",
     "BilinearUpsampling",
+    "CaptureError",
+    "Captured",
     "Channels",
     "Charbonnier",
     "Checkpoint",
@@ -174,6 +177,7 @@ __all__ = [
     "accumulate",
     "as_torch",
     "backend",
+    "capture",
     "clip_gradients",
     "constant",
     "cosine",

@@ -11,6 +11,8 @@ class Image:
     """A tensor (N, C, H, W) as the kernels see it; with rows and count, dense memory in rows."""
 
     def __init__(self, x: Tensor, rows: int = ..., count: int = ..., /) -> None: ...
+    def borrowed(self) -> Image:
+        """The same, without keeping the tensor alive."""
 
 class Activation:
     def __init__(self, kind: int, slope: float, /) -> None: ...
@@ -21,6 +23,15 @@ class Source:
     def __init__(
         self, x: Tensor, output: Tensor = ..., activation: Activation = ..., /
     ) -> None: ...
+    def borrowed(self) -> Source:
+        """The same, without keeping the tensors alive."""
+
+class Arena:
+    """Memory for a call that is recorded to run again; what is freed is used again here alone."""
+
+    bytes: float
+
+    def empty(self, n: int, channels: int, height: int, width: int, /) -> Tensor: ...
 
 class Geometry:
     def __init__(

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from chainrule.backends.replay import recorded
 from chainrule.freezing import SparingTape
 from chainrule.profiling import profiler_runs, ranges
 from chainrule.state import StateDictError
@@ -253,16 +254,26 @@ def _back(module: Module, gy: Any, tape: Tape) -> Any:
 def _placed(root: Module, function: Callable[..., Any], *arguments: Any) -> Any:
     """`function(*arguments)` without autograd; an error says at which module below root it was."""
     try:
-        with torch.no_grad():
-            if not profiler_runs():
-                return function(*arguments)
-            with ranges(f"{type(root).__name__}.{function.__name__.lstrip('_')}"):
-                return function(*arguments)
+        if torch.is_grad_enabled():  # entering no_grad takes time, too
+            with torch.no_grad():
+                return _seen(root, function, *arguments)
+        return _seen(root, function, *arguments)
     except Exception as error:
         name = _place_of(error, root)
         if name and error.args and isinstance(error.args[0], str):
             error.args = (f"{name}: {error.args[0]}", *error.args[1:])
         raise
+
+
+def _seen(root: Module, function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function(*arguments)`, and whoever records or measures is told whose it is."""
+    calls = recorded()
+    if calls is not None:
+        calls.roots[id(root)] = root
+    if not profiler_runs():
+        return function(*arguments)
+    with ranges(f"{type(root).__name__}.{function.__name__.lstrip('_')}"):
+        return function(*arguments)
 
 
 def _place_of(error: Exception, root: Module) -> str:

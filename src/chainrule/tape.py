@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from chainrule import ops
+from chainrule.backends.replay import refuse
 
 if TYPE_CHECKING:
     from chainrule.module import Module
@@ -261,6 +262,7 @@ def accumulate(parameter: Tensor, gradient: Tensor) -> None:
 def gradient_of(value: Tensor) -> Tensor:
     """`value.grad`, made of zeros if there is none."""
     if value.grad is None:
+        refuse("a parameter has no gradient yet; call model.zero_grad() before the recorded call")
         value.grad = torch.zeros_like(value)
     return value.grad
 

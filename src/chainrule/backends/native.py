@@ -205,7 +205,7 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     images = _two_images(prediction, target)
     if images is None:
         return reference.squared_error(prediction, target)
-    return torch.tensor(kernels.squared_error(*images, threads()), dtype=prediction.dtype)
+    return as_tensor(kernels.squared_error, *images, threads())
 
 
 def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
@@ -220,6 +220,11 @@ def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor
         out = kernels.Image(gradient)
     kernels.squared_error_gradient(*images, 2 * float(scale), out, threads())
     return gradient
+
+
+def as_tensor(kernel: Callable[..., float], *arguments: Any) -> Tensor:
+    """What a kernel returns, as a scalar tensor."""
+    return torch.tensor(kernel(*arguments), dtype=torch.float32)
 
 
 def _two_images(a: Tensor, b: Tensor) -> tuple[kernels.Image, kernels.Image] | None:

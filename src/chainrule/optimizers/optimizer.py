@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from chainrule import ops
+from chainrule.backends.replay import refuse
 
 Parameters = Iterable[Tensor | tuple[Tensor, Tensor] | dict[str, Any]]
 """Parameters, whose gradients are their `.grad`; (parameter, gradient) pairs, as `Module.param()`
@@ -138,6 +139,10 @@ class Optimizer(torch.optim.Optimizer):
         Args:
             closure: called first; what it returns is returned.
         """
+        refuse(
+            "an optimizer's step was met, whose rates and counts Python keeps; call it after the "
+            "recorded call"
+        )
         loss = None if closure is None else closure()
         self.steps += 1
         with torch.no_grad():

@@ -11,7 +11,7 @@ from chainrule import MSE, SGD, Adam, Module, fuse, use_backend
 from noise2noise import networks
 from noise2noise.benchmark import twins
 from noise2noise.benchmark.twins import Step
-from noise2noise.fit import step
+from noise2noise.fit import Steps, step
 
 OURS = "chainrule"
 REFERENCE = "reference"
@@ -72,17 +72,24 @@ def step_of(contender: str, name: str, task: str, batch: int) -> Step:
         return twins.training_step(model, x, y, recipe.optimizer, recipe.options, contender)
     if contender == REFERENCE:
         return _by_the_reference(_our_step(model, x, y, recipe, task))
-    return _our_step(fuse(model), x, y, recipe, task)
+    return _our_step(fuse(model), x, y, recipe, task, captured=True)
 
 
-def _our_step(model: Module, x: Tensor, y: Tensor, recipe: Recipe, task: str) -> Step:
-    return _inference(model, x) if task == "inference" else _training(model, x, y, recipe)
-
-
-def _training(model: Module, x: Tensor, y: Tensor, recipe: Recipe) -> Step:
+def _our_step(
+    model: Module,
+    x: Tensor,
+    y: Tensor,
+    recipe: Recipe,
+    task: str,
+    captured: bool = False,
+) -> Step:
+    if task == "inference":
+        return _inference(model, x)
     loss, descent = MSE(), OPTIMIZERS[recipe.optimizer](model.param(), **recipe.options)
-
-    return lambda: step(model, loss, descent, x, y)
+    if not captured:
+        return lambda: step(model, loss, descent, x, y)
+    steps = Steps(model, loss, descent)  # as the Trainer has it
+    return lambda: steps(x, y)
 
 
 def _inference(model: Module, x: Tensor) -> Step:
@@ -90,9 +97,9 @@ def _inference(model: Module, x: Tensor) -> Step:
     return lambda: model.infer(x)
 
 
-def _by_the_reference(step: Step) -> Step:
+def _by_the_reference(quick: Step) -> Step:
     def slow_step() -> object:
         with use_backend("reference"):
-            return step()
+            return quick()
 
     return slow_step

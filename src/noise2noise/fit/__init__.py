@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from noise2noise.fit.configuration import TrainingConfig, configure
     from noise2noise.fit.observer import Observer
     from noise2noise.fit.trainer import Trainer, TrainingStopped, stored_config
-    from noise2noise.fit.training_step import step
+    from noise2noise.fit.training_step import Steps, step
 
 __all__ = [
     "Checkpoint",
     "DivergedError",
     "Observer",
+    "Steps",
     "Trainer",
     "TrainingConfig",
     "TrainingStopped",
@@ -40,6 +41,6 @@ __getattr__ = lazily(
         "configuration": "TrainingConfig configure",
         "observer": "Observer",
         "trainer": "DivergedError Trainer TrainingStopped stored_config",
-        "training_step": "step",
+        "training_step": "Steps step",
     },
 )

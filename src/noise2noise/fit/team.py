@@ -16,7 +16,7 @@ from torch import Tensor
 from chainrule import Module, clip_gradients, distributed
 from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
-from noise2noise.fit.training_step import step
+from noise2noise.fit.training_step import Steps
 
 
 class Wishes(NamedTuple):
@@ -42,6 +42,7 @@ class Team:
     def __init__(self, model: Module, parts: int = 1, shard: bool = False) -> None:
         self._alone = distributed.processes() == 1
         self._parts = parts
+        self._steps: Steps | None = None
         self._parameters = model.parameters()
         distributed.same_everywhere(model)
         self._sums = distributed.GradientSums(self._parameters)
@@ -74,7 +75,9 @@ class Team:
         `noise2noise.fit.step` has it.
         """
         if self._alone and self._parts == 1:
-            return step(model, loss, optimizer, x, y, clip_norm)
+            if self._steps is None:
+                self._steps = Steps(model, loss, optimizer, clip_norm)
+            return self._steps(x, y)
         model.zero_grad()
         value = self._gradients(model, loss, x, y, batch)
         self._sums.wait()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 from torch import Tensor
 
-from chainrule import Module, clip_gradients
+from chainrule import Captured, CaptureError, Module, capture, clip_gradients
 from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
 
@@ -36,10 +37,69 @@ def step(
     """
     optimizer.zero_grad()
     value = float(loss.forward(model.forward(x), y))
-    if not math.isfinite(value):
+    if math.isfinite(value):
+        model.backward(loss.backward(), input_gradient=False)
+        _update(optimizer, clip_norm)
+    return value
+
+
+class Steps:
+    """`step` for batch after batch, to the bit: passes of a shape that comes again and again are
+    captured, which saves what Python takes between the kernels. See `chainrule.capture`.
+
+    Args:
+        model, loss, optimizer, clip_norm: as of `step`.
+    """
+
+    def __init__(
+        self, model: Module, loss: Loss, optimizer: Optimizer, clip_norm: float | None = None
+    ) -> None:
+        self._model, self._loss, self._optimizer = model, loss, optimizer
+        self._clip_norm = clip_norm
+        self._captured: Captured | None = None
+        self._hopeless = False
+        self._last: tuple[object, ...] = ()
+        self._in_a_row = 0
+
+    def __call__(self, x: Tensor, y: Tensor) -> float:
+        """One step; returns the loss before it."""
+        value = self._captured_passes(x, y)
+        if value is None:
+            return step(self._model, self._loss, self._optimizer, x, y, self._clip_norm)
+        if math.isfinite(value):
+            _update(self._optimizer, self._clip_norm)
         return value
-    model.backward(loss.backward(), input_gradient=False)
+
+    def _captured_passes(self, x: Tensor, y: Tensor) -> float | None:
+        """The loss, with its gradients; None if these passes aren't captured and won't be yet."""
+        if self._captured is not None:
+            with contextlib.suppress(CaptureError):  # of other shapes, or a parameter was replaced
+                return float(self._captured(x, y))
+        kind = (x.shape, x.dtype, y.shape, y.dtype)
+        # The smaller batch at an epoch's end changes nothing.
+        self._in_a_row = self._in_a_row + 1 if kind == self._last else 1
+        self._last = kind
+        if self._in_a_row < _IN_A_ROW or self._hopeless:
+            return None
+        self._captured = None  # its memory goes first
+        try:
+            self._captured = capture(self._passes, x, y)
+        except CaptureError:
+            self._hopeless = True
+            return None
+        return float(self._captured.outputs)
+
+    def _passes(self, x: Tensor, y: Tensor) -> Tensor:
+        self._optimizer.zero_grad()
+        value = self._loss.forward(self._model.forward(x), y)
+        self._model.backward(self._loss.backward(), input_gradient=False)
+        return value
+
+
+_IN_A_ROW = 3
+
+
+def _update(optimizer: Optimizer, clip_norm: float | None) -> None:
     if clip_norm is not None:
         clip_gradients(optimizer.parameters, clip_norm)
     optimizer.step()
-    return value

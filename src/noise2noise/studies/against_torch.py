@@ -11,7 +11,7 @@ import torch
 from chainrule import MSE, fuse
 from noise2noise.benchmark import twins
 from noise2noise.benchmark.speed import in_turn
-from noise2noise.fit import step
+from noise2noise.fit import Steps
 from noise2noise.studies.runs import Images, Spec, new_network, new_optimizer, unit
 
 VARIANTS = ("eager", "channels_last")
@@ -43,8 +43,10 @@ def epoch_seconds(spec: Spec, images: Images, rounds: int = ROUNDS) -> dict[str,
     loss, optimizer = MSE(), new_optimizer(spec, model)
     options = {"lr": spec.lr} | ({"momentum": spec.momentum} if spec.optimizer == "sgd" else {})
 
+    steps = Steps(model, loss, optimizer)
+
     def our_step() -> None:
-        step(model, loss, optimizer, x, y)
+        steps(x, y)
 
     their_steps = [
         twins.training_step(new_network(spec), x, y, spec.optimizer, options, variant)

@@ -35,7 +35,7 @@ from chainrule.serialization import replacing, save_tensors
 from noise2noise import networks
 from noise2noise.data import Track
 from noise2noise.errors import UserError
-from noise2noise.fit import Checkpoint, step
+from noise2noise.fit import Checkpoint, Steps
 from noise2noise.metrics import mean_psnr
 
 PAIRS = 50_000
@@ -255,8 +255,8 @@ class _Run:
         self.spec, self.folder, self.images = spec, folder, images
         self.first, self.second = images.first[: spec.pairs], images.second[: spec.pairs]
         self.model = new_network(spec)
-        self.fused, self.loss = fuse(self.model), MSE()
         self.optimizer = new_optimizer(spec, self.model)
+        self.steps = Steps(fuse(self.model), MSE(), self.optimizer)
         self.epochs: list[Epoch] = []
         self.diverged: int | None = None
         if self.last.exists():
@@ -285,7 +285,7 @@ class _Run:
         title = f"{self.spec.architecture} {epoch}/{self.spec.epochs}"
         for chosen in track(chunks, title, len(chunks)):
             x, y = unit(self.first[chosen]), unit(self.second[chosen])
-            loss = step(self.fused, self.loss, self.optimizer, x, y)
+            loss = self.steps(x, y)
             if not math.isfinite(loss):
                 self.diverged = epoch
                 return

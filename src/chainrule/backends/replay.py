@@ -1,0 +1,186 @@
+"""What a recorded call computed, as a list of kernels and PyTorch's operations to run again.
+
+    with recording() as calls:
+        ...                     # computes as ever, here and in this thread
+    for call in calls.list:
+        call()
+
+Nothing is allocated anew: each call writes where it wrote the first time, so `calls` owns all that
+lies between what goes in and what comes out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from chainrule.backends.table import REFERENCE, Ops, around
+
+_calls: ContextVar[Calls | None] = ContextVar("chainrule_calls", default=None)
+
+
+class CaptureError(RuntimeError):
+    """A call can't be recorded, or not be run again as it was recorded."""
+
+
+class Calls:
+    """What ran, in order, and the memory that it wrote.
+
+    Attributes:
+        list: functions without arguments; called in order they compute all of it again.
+        owned: what keeps that memory.
+        roots: the modules whose passes ran.
+    """
+
+    def __init__(self) -> None:
+        self.list: list[Callable[[], object]] = []
+        self.owned: list[Any] = []
+        self.roots: dict[int, Any] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of that memory: of kernels the most that was in use at once."""
+        return sum(each.nbytes for each in self.owned)
+
+
+def recorded() -> Calls | None:
+    """The recording that runs in this context, if one does."""
+    return _calls.get()
+
+
+def refuse(sentence: str) -> None:
+    """Raise CaptureError if a call is being recorded that would not repeat what happens now."""
+    if _calls.get() is not None:
+        raise CaptureError(sentence)
+
+
+@contextmanager
+def recording() -> Iterator[Calls]:
+    """Record what is computed meanwhile, in this thread.
+
+    Raises:
+        CaptureError: something ran that can't be run again: a value was read, or a backend that is
+            not ours computed.
+    """
+    refuse("a call that is being recorded can't record another one")
+    calls = Calls()
+    token = _calls.set(calls)
+    try:
+        with around(partial(_recorded, calls)), _Operations(calls):
+            yield calls
+    finally:
+        _calls.reset(token)
+
+
+def _recorded(calls: Calls, ops: Ops) -> Ops:
+    """These ops, but their kernels tell `calls`."""
+    if ops is REFERENCE.ops:  # all of it is PyTorch's operations, which are met by themselves
+        return ops
+    if ops.name != "native":
+        raise CaptureError(f"the backend {ops.name!r} computes unseen; only ours can be recorded")
+    return Ops("native", _native_through(_Kernels(calls)))
+
+
+def _native_through(kernels: _Kernels) -> ModuleType:
+    """The binding to the kernels once more, calling these."""
+    spec = importlib.util.find_spec("chainrule.backends.native")
+    assert spec is not None
+    assert spec.loader is not None
+    binding = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(binding)
+    vars(binding).update(kernels=kernels, as_tensor=kernels.as_tensor)
+    return binding
+
+
+class _Kernels:
+    """`chainrule._native`, whose functions are noted when they are called."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        calls.owned.append(self)
+        self._native: Any = importlib.import_module("chainrule._native")
+        self._arena = self._native.Arena()
+
+    def __getattr__(self, name: str) -> Any:
+        kernel = getattr(self._native, name)
+        if isinstance(kernel, type):  # what stands between Python and the kernels: no work
+            return kernel
+
+        def run(*arguments: Any) -> Any:
+            # Without their tensors, so that what isn't needed any more is used again.
+            addresses = [x.borrowed() if hasattr(x, "borrowed") else x for x in arguments]
+            self._calls.list.append(partial(kernel, *addresses))
+            return kernel(*arguments)
+
+        return run
+
+    def empty(self, *shape: int) -> Tensor:
+        return self._arena.empty(*shape)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._arena.bytes)
+
+    def as_tensor(self, kernel: Any, *arguments: Any) -> Tensor:
+        """What a kernel returns, as a scalar tensor; `kernel` is one that was noted."""
+        value = torch.tensor(kernel(*arguments), dtype=torch.float32)
+        again = self._calls.list.pop()
+        self._calls.list.append(lambda: value.fill_(again()))
+        self._calls.owned.append(value)
+        return value
+
+
+class _Operations(TorchDispatchMode):
+    """PyTorch's operations, below everything that is made of them."""
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__()
+        self._calls = calls
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.is_view or func.namespace != "aten" or func.__name__ in _CONSTANT:
+            return func(*args, **kwargs)
+        if torch.Tag.data_dependent_output in func.tags:
+            raise CaptureError(
+                f"{func} reads a value, and what follows might depend on it; return the tensor and "
+                "read it outside of the recorded call"
+            )
+        if torch.Tag.dynamic_output_shape in func.tags:
+            raise CaptureError(f"the shape of what {func} returns depends on values")
+        made = func(*args, **kwargs)
+        results = [each for each in _flat(made) if isinstance(each, Tensor)]
+        self._calls.owned += results
+        if func.__name__.startswith("empty") or func.__name__.startswith("new_empty"):
+            return made
+        if func._schema.is_mutable:
+            self._calls.list.append(partial(func, *args, **kwargs))
+        elif len(results) == len(_flat(made)):
+            self._calls.list.append(partial(_again, func, args, kwargs, results))
+        else:
+            raise CaptureError(f"{func} returns something else than tensors")
+        return made
+
+
+_CONSTANT = {"lift_fresh.default"}
+"""What makes a tensor of numbers that Python has: they don't change."""
+
+
+def _again(func: Any, args: Any, kwargs: Any, results: list[Tensor]) -> None:
+    for result, made in zip(results, _flat(func(*args, **kwargs)), strict=True):
+        result.copy_(made)
+
+
+def _flat(made: Any) -> list[Any]:
+    return [*made] if isinstance(made, tuple | list) else [made]
