@@ -81,6 +81,7 @@ class Denoiser:
             given; the result doesn't depend on the image's units; and a strength from 0 to 2
             multiplies the noise that is told. If not, a strength from 0 to 1 mixes the result with
             the image.
+        multiple: heights and widths of what the network takes at once are multiples of this.
 
     Example:
         >>> noisy = np.zeros((64, 48, 3), np.uint8)
@@ -92,6 +93,7 @@ class Denoiser:
         self._network = Network(model, needs or needs_of(info.architecture, info.sizes))
         self.model, self.info = self._network.model, info
         self.channels, self.told = self._network.channels, self._network.told
+        self.multiple = self._network.multiple
 
     @classmethod
     def load(cls, model: str | Path) -> Denoiser:

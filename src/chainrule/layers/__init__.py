@@ -48,6 +48,7 @@ from chainrule.layers.shape import (
     PixelUnshuffle,
     Unflatten,
 )
+from chainrule.layers.spline import Inverse, MonotoneSpline, PiecewiseLinear, PositiveSpline
 
 __all__ = [
     "ELU",
@@ -69,17 +70,21 @@ __all__ = [
     "GroupNorm",
     "Identity",
     "InstanceNorm2d",
+    "Inverse",
     "LayerNorm",
     "LayerNorm2d",
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
+    "MonotoneSpline",
     "MultiHeadAttention",
     "MultiheadAttention",
     "Multiply",
     "NearestUpsampling",
+    "PiecewiseLinear",
     "PixelShuffle",
     "PixelUnshuffle",
+    "PositiveSpline",
     "RMSNorm",
     "ReLU",
     "ReflectionPad2d",

@@ -125,6 +125,12 @@ from chainrule.ops.shape import (
     split,
     split_grad,
 )
+from chainrule.ops.spline import (
+    piecewise_linear,
+    piecewise_linear_grads,
+    piecewise_linear_inverse,
+    piecewise_linear_inverse_grads,
+)
 
 __all__ = [
     "Block",
@@ -195,6 +201,10 @@ __all__ = [
     "pad2d",
     "pad2d_grad",
     "permute",
+    "piecewise_linear",
+    "piecewise_linear_grads",
+    "piecewise_linear_inverse",
+    "piecewise_linear_inverse_grads",
     "pixel_shuffle",
     "pixel_unshuffle",
     "relu",

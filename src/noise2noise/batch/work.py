@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from noise2noise.batch.budget import SharedMemory
 from noise2noise.batch.find import Source
@@ -76,6 +76,30 @@ def _why(model: str, header: Header) -> str:
     return "since its colours share their noise, as in most JPEGs"
 
 
+class Fit(Protocol):
+    """Makes a denoiser that fits the images; `noise2noise.single` has such."""
+
+    @property
+    def key(self) -> str:
+        """What its results follow from, besides images and models."""
+        ...
+
+    def __call__(
+        self, denoiser: Denoiser, stack: Stack, progress: Callable[[float], None]
+    ) -> tuple[Denoiser, dict[str, Any]]:
+        """The denoiser to use in the place of another, and what is to be said of it, for JSON.
+
+        Arguments:
+            denoiser: the one that was chosen.
+            stack: what it is to denoise; can be read again afterwards.
+            progress: told how far it is, from 0 to 1; what it raises ends the fit.
+        """
+        ...
+
+
+_FITTING = 0.8  # of the time that a file takes, where a model is fitted
+
+
 @dataclass(frozen=True)
 class Work:
     """How files are denoised; called with one of them.
@@ -92,6 +116,8 @@ class Work:
         stop: set to stop between two tiles.
         progress: told how far each file is.
         turn: held while a network computes.
+        load: reads a model.
+        fit: fits it to the images; None to use it as it is.
     """
 
     names: Names
@@ -106,6 +132,7 @@ class Work:
     progress: Progress = lambda source, share: None
     turn: AbstractContextManager[Any] = field(default_factory=threading.Lock)
     load: Callable[[str], Denoiser] = field(default_factory=lambda: functools.cache(Denoiser.load))
+    fit: Fit | None = None
 
     def __call__(self, source: Source) -> Result:
         """Denoise one file. Whatever is wrong with it is in the result.
@@ -165,8 +192,12 @@ class Work:
             replace = self._may_replace(place)
             key = self._key(source) if self.ledger is not None else ""
             _make_folder(place.parent, self.names.folder)
-            outcome = self._write(source, stack, place, self.load(model), replace)
+            denoiser, fitted = self._fitted(source, stack, self.load(model))
+            outcome = self._write(source, stack, place, denoiser, replace)
             facts = _facts(stack.header, model, why, outcome)
+            if fitted:
+                facts["notes"].append(fitted["said"])
+                facts["single"] = fitted
         if self.ledger is not None:
             self.ledger.add(place, key, beside=self.names.folder is None)
         facts["seconds"] = round(time.perf_counter() - started, 3)
@@ -175,15 +206,32 @@ class Work:
     def _opened(self, source: Source) -> Stack:
         return open_stack(source.path, **self.said)
 
+    def _fitted(
+        self, source: Source, stack: Stack, denoiser: Denoiser
+    ) -> tuple[Denoiser, dict[str, Any]]:
+        """The denoiser that does the work, and what there is to say of its fit."""
+        if self.fit is None:
+            return denoiser, {}
+
+        def progress(share: float) -> None:
+            if self.stop.is_set():
+                raise StoppedError
+            self.progress(source, _FITTING * share)
+
+        with self.turn:
+            return self.fit(denoiser, stack, progress)
+
     def _write(
         self, source: Source, stack: Stack, place: Path, denoiser: Denoiser, replace: bool
     ) -> Outcome:
+        begun = _FITTING if self.fit else 0.0
+
         def watched(items: Iterable[Any], _: str, total: int) -> Iterator[Any]:
             for number, item in enumerate(items):
                 if self.stop.is_set():
                     raise StoppedError
                 yield item
-                self.progress(source, (number + 1) / total)
+                self.progress(source, begun + (1 - begun) * (number + 1) / total)
 
         needed = denoiser.memory_for(stack, place, self.settings)
         with self.memory.taking(needed):
@@ -202,6 +250,8 @@ class Work:
             del settings[what_changes_no_result]
         options = {**settings, **self.said, "quality": self.models.quality}
         options["jpeg_quality"] = self.jpeg_quality
+        if self.fit is not None:
+            options["single"] = self.fit.key
         return key_of(source.path, self._digest, options)
 
     def _is_done(self, source: Source, place: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,8 @@ from noise2noise.cli.common import JSON_OPTION, OUT_FLAGS, OVERWRITE_OPTION, exa
 from noise2noise.errors import UserError
 
 _PLACES, _HOW, _FILES, _WORK = "Places", "Denoising", "What files hold", "Work"
+_SINGLE = "A model of its own"
+_EACH = "each"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Asked:
     threads: int | None
     quiet: bool
     as_json: bool
+    single: str | None
+    """"" for one fit for all images, "each" for one for each, None for none."""
+    minutes: float
+    seed: int
+    save_model: str | None
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +61,7 @@ def register(app: typer.Typer) -> None:
             "noise2noise denoise 'shots/*.png' --name '{stem}_{model}.tif'",
             "noise2noise denoise cell.tif --model runs/cells --strength 0.8",
             "noise2noise denoise dark.png --noise camera.json --quality best",
+            "noise2noise denoise --single cell.tif --minutes 2 --save-model cell.safetensors",
             "noise2noise denoise movie.npy --axes TZYX --memory 2GB",
             "noise2noise denoise photo.jpg --format png --dtype uint16",
             "find . -name '*.png' | noise2noise denoise --files-from - -o clean/",
@@ -152,6 +161,37 @@ def denoise(
             rich_help_panel=_HOW,
         ),
     ] = False,
+    single: Annotated[
+        bool,
+        typer.Option(
+            "--single",
+            help="Fit the model to the noise of the images first, from themselves alone: one fit "
+            "for all of them or, with the word each behind it, one for each. Nothing that a check "
+            "on held-back pixels finds worse is used.",
+            rich_help_panel=_SINGLE,
+        ),
+    ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="How long a fit may take; most are done before. By default 2.",
+            rich_help_panel=_SINGLE,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Of the random choices of a fit; by default 0.", rich_help_panel=_SINGLE, min=0
+        ),
+    ] = None,
+    save_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep the fitted model, for --model.",
+            rich_help_panel=_SINGLE,
+        ),
+    ] = None,
     white: Annotated[
         float | None,
         typer.Option(
@@ -248,8 +288,10 @@ def denoise(
     """
     from noise2noise.cli.denoising import run
 
+    images, mode = _mode(single, images or [])
+    _check_single(mode, minutes=minutes, seed=seed, save_model=save_model)
     asked = Asked(
-        images=images or [],
+        images=images,
         files_from=files_from,
         recursive=recursive,
         output=output,
@@ -273,9 +315,31 @@ def denoise(
         threads=threads,
         quiet=quiet,
         as_json=as_json,
+        single=mode,
+        minutes=2.0 if minutes is None else minutes,
+        seed=seed or 0,
+        save_model=save_model,
     )
     if tile is not None and memory is not None:
         raise UserError(f"--memory {memory} chooses the tile; leave --tile {tile} out")
     status = run(asked)
     if status:
         raise typer.Exit(status)
+
+
+def _mode(single: bool, images: list[str]) -> tuple[list[str], str | None]:
+    """The images, and what is fitted to them: the word each, unless there is such a file, belongs
+    to --single."""
+    if not single:
+        return images, None
+    if _EACH in images and not Path(_EACH).exists():
+        return [image for image in images if image != _EACH], _EACH
+    return images, ""
+
+
+def _check_single(mode: str | None, **given: object) -> None:
+    """Refuse what makes sense only where something is fitted."""
+    for name, value in given.items():
+        if value is not None and mode is None:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} {value} is of a fit; add --single, or leave it out")

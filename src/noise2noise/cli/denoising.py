@@ -73,6 +73,10 @@ def run(asked: Asked) -> int:
             memory=SharedMemory(settings.memory),
         )
         _check(work)
+        if asked.single is not None:
+            from noise2noise.cli.single import fits  # the others need nothing of it
+
+            work = replace(work, fit=fits(asked, settings, found.sources, models))
         if names.folder is not None and not asked.dry_run:
             _make_folder(names.folder)
         return _Session(asked, found, work, to_stream).run()

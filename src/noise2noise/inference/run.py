@@ -46,6 +46,7 @@ class StackRun:
 
     Attributes:
         seen: what values there are.
+        scale: between the images' values and the network's.
         impulses: how many there were in what was handed out so far; each channel's counts.
 
     Raises:
@@ -66,7 +67,7 @@ class StackRun:
         self._settings, self._track, self._turn = settings, track, turn or nullcontext()
         self._side = self._tile_side(writing)
         self.seen, self.impulses = _NOTHING if scale else survey(stack), 0
-        self._scale = scale or scale_of(stack.header, self.seen)
+        self.scale = scale or scale_of(stack.header, self.seen)
 
     def bands(self) -> Iterator[np.ndarray]:
         """Rows, (h, W, samples), from top to bottom, plane after plane. Beside what is in `stack`,
@@ -82,7 +83,7 @@ class StackRun:
             for columns in across
         )
         count = header.planes * len(down) * len(across)
-        guide = self._guides()
+        guide = self.guides()
         noisy = clean = np.empty(0)
         tracked = self._track(cells, "Denoising", count) if self._track else cells
         for plane, rows, columns in tracked:
@@ -105,9 +106,9 @@ class StackRun:
         with naming(stack.name):
             return tile_side(network, stack.header, self._settings.memory, stack.held, writing)
 
-    def _guides(self) -> Callable[[int], Guidance | None]:
+    def guides(self) -> Callable[[int], Guidance | None]:
         """What the network is told about each plane: the same for all planes of a channel."""
-        stack, scale, settings = self._stack, self._scale, self._settings
+        stack, scale, settings = self._stack, self.scale, self._settings
         if not self._network.told or settings.strength == 0:
             return lambda plane: None
         channels, noise = ChannelPlanes.of(stack.header), settings.noise
@@ -132,7 +133,7 @@ class StackRun:
         inner = part[rows.inner, columns.inner]
         if strength == 0 or (guidance and guidance.silent):
             return inner
-        unit = self._scale.to_unit(part.transpose(2, 0, 1))
+        unit = self.scale.to_unit(part.transpose(2, 0, 1))
         bad = ~np.isfinite(unit) if header.dtype.kind == "f" else np.zeros(1, bool)
         if bad.any():
             unit = filled(unit, bad)
@@ -148,7 +149,7 @@ class StackRun:
         result = result[:, : before.shape[1], : before.shape[2]]
         if strength != 1 and guidance is None:
             result = before + np.float32(strength) * (result - before)
-        stored = self._scale.from_unit(result, header.dtype).transpose(1, 2, 0)
+        stored = self.scale.from_unit(result, header.dtype).transpose(1, 2, 0)
         if not bad.any():
             return stored
         kept = bad[:, rows.inner, columns.inner].transpose(1, 2, 0)

@@ -12,6 +12,7 @@ import torch
 
 from chainrule import Module
 from noise2noise.errors import UserError
+from noise2noise.networks.adapted import BLUR_REACH, Adapted
 from noise2noise.networks.guided import Guided
 from noise2noise.networks.ours import compact, fine, unet
 from noise2noise.networks.published import dncnn, drunet, ffdnet
@@ -39,6 +40,8 @@ class Architecture(NamedTuple):
     shared: bool = False
     """Of one that is told the noise: whether it takes the image as it is, and one standard
     deviation for all channels: (N, C + 1, H, W)."""
+    centred: bool = True
+    """Whether one that is told the noise of each channel takes images about their mean."""
 
     def inputs(self, sizes: Mapping[str, int]) -> int:
         """Channels of the input, given all the sizes."""
@@ -53,7 +56,7 @@ class Architecture(NamedTuple):
             self.reach(sizes),
             self.told,
             self.shared,
-            centred=self.told and not self.shared,
+            centred=self.told and self.centred and not self.shared,
         )
 
 
@@ -148,12 +151,22 @@ ARCHITECTURES: dict[str, Architecture] = {
         told=True,
         shared=True,
     ),
+    "adapted": Architecture(
+        Adapted,
+        multiple=lambda sizes: 2 ** (sizes["depth"] + 1),
+        reach=lambda sizes: _reach_at_half(sizes) + BLUR_REACH,
+        told=True,
+        centred=False,
+    ),
 }
 
 _LEAST = {
     ("compact", "depth"): 0,
     ("fine", "depth"): 0,
     ("guided", "depth"): 0,
+    ("adapted", "depth"): 0,
+    ("adapted", "knots"): 2,
+    ("adapted", "gains"): 2,
     ("mery-skip", "depth"): 2,
     ("dncnn", "depth"): 2,
     ("ffdnet", "depth"): 2,

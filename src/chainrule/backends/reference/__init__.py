@@ -107,6 +107,12 @@ from chainrule.backends.reference.shape import (
     split,
     split_grad,
 )
+from chainrule.backends.reference.spline import (
+    piecewise_linear,
+    piecewise_linear_grads,
+    piecewise_linear_inverse,
+    piecewise_linear_inverse_grads,
+)
 
 __all__ = [
     "absolute_error",
@@ -166,6 +172,10 @@ __all__ = [
     "pad2d",
     "pad2d_grad",
     "permute",
+    "piecewise_linear",
+    "piecewise_linear_grads",
+    "piecewise_linear_inverse",
+    "piecewise_linear_inverse_grads",
     "pixel_shuffle",
     "pixel_unshuffle",
     "reshape",
