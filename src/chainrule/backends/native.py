@@ -205,7 +205,7 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     images = _two_images(prediction, target)
     if images is None:
         return reference.squared_error(prediction, target)
-    return as_tensor(kernels.squared_error, *images, threads())
+    return as_tensor("squared_error", *images, threads())
 
 
 def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
@@ -222,9 +222,9 @@ def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor
     return gradient
 
 
-def as_tensor(kernel: Callable[..., float], *arguments: Any) -> Tensor:
-    """What a kernel returns, as a scalar tensor."""
-    return torch.tensor(kernel(*arguments), dtype=torch.float32)
+def as_tensor(kernel: str, *arguments: Any) -> Tensor:
+    """What the kernel of this name returns, as a scalar tensor; replay.py has another one."""
+    return torch.tensor(getattr(kernels, kernel)(*arguments), dtype=torch.float32)
 
 
 def _two_images(a: Tensor, b: Tensor) -> tuple[kernels.Image, kernels.Image] | None:

@@ -11,12 +11,13 @@ lies between what goes in and what comes out.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from types import ModuleType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -90,15 +91,33 @@ def _recorded(calls: Calls, ops: Ops) -> Ops:
     return Ops("native", _native_through(_Kernels(calls)))
 
 
-def _native_through(kernels: _Kernels) -> ModuleType:
-    """The binding to the kernels once more, calling these."""
-    spec = importlib.util.find_spec("chainrule.backends.native")
-    assert spec is not None
-    assert spec.loader is not None
-    binding = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(binding)
-    vars(binding).update(kernels=kernels, as_tensor=kernels.as_tensor)
-    return binding
+def _native_through(kernels: _Kernels) -> SimpleNamespace:
+    """The binding to the kernels once more, its functions calling these."""
+    importlib.import_module(_BINDING)
+    modules = [
+        module
+        for name, module in [*sys.modules.items()]
+        if name == _BINDING or name.startswith(f"{_BINDING}.")
+    ]
+    spaces = {
+        module.__name__: {**vars(module), "kernels": kernels, "as_tensor": kernels.as_tensor}
+        for module in modules
+    }
+    again: dict[int, FunctionType] = {}
+    for module in modules:
+        for name, value in vars(module).items():
+            space = spaces.get(getattr(value, "__module__", ""))
+            if isinstance(value, FunctionType) and space is not None and name != "as_tensor":
+                again[id(value)] = twin = FunctionType(
+                    value.__code__, space, value.__name__, value.__defaults__, value.__closure__
+                )
+                twin.__kwdefaults__ = value.__kwdefaults__
+    for space in spaces.values():
+        space.update({name: again.get(id(value), value) for name, value in space.items()})
+    return SimpleNamespace(**spaces[_BINDING])
+
+
+_BINDING = "chainrule.backends.native"
 
 
 class _Kernels:
@@ -116,10 +135,10 @@ class _Kernels:
             return kernel
 
         def run(*arguments: Any) -> Any:
-            # Without their tensors, so that what isn't needed any more is used again.
-            addresses = [x.borrowed() if hasattr(x, "borrowed") else x for x in arguments]
-            self._calls.list.append(partial(kernel, *addresses))
-            return kernel(*arguments)
+            value = kernel(*arguments)
+            if value is not None:
+                raise CaptureError(f"the kernel {name} returns a value to Python")
+            self._calls.list.append(partial(kernel, *_borrowed(arguments)))
 
         return run
 
@@ -130,13 +149,19 @@ class _Kernels:
     def nbytes(self) -> int:
         return int(self._arena.bytes)
 
-    def as_tensor(self, kernel: Any, *arguments: Any) -> Tensor:
-        """What a kernel returns, as a scalar tensor; `kernel` is one that was noted."""
+    def as_tensor(self, name: str, *arguments: Any) -> Tensor:
+        """What a kernel returns, as a scalar tensor."""
+        kernel = getattr(self._native, name)
         value = torch.tensor(kernel(*arguments), dtype=torch.float32)
-        again = self._calls.list.pop()
-        self._calls.list.append(lambda: value.fill_(again()))
+        addresses = _borrowed(arguments)
+        self._calls.list.append(lambda: value.fill_(kernel(*addresses)))
         self._calls.owned.append(value)
         return value
+
+
+def _borrowed(arguments: tuple[Any, ...]) -> list[Any]:
+    """The arguments without their tensors, so that what isn't needed any more is used again."""
+    return [x.borrowed() if hasattr(x, "borrowed") else x for x in arguments]
 
 
 class _Operations(TorchDispatchMode):
