@@ -93,7 +93,7 @@ def _recorded(calls: Calls, ops: Ops) -> Ops:
 
 def _native_through(kernels: _Kernels) -> SimpleNamespace:
     """The binding to the kernels once more, its functions calling these."""
-    importlib.import_module(_BINDING)
+    importlib.import_module("chainrule.backends.native")
     modules = [
         module
         for name, module in [*sys.modules.items()]
