@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import io
 import itertools
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import imagecodecs
 import numpy as np
 import PIL.Image
 import tifffile
@@ -28,7 +30,7 @@ from noise2noise.fit import Trainer, configure
 from noise2noise.fit.recipe import read_recipe
 from noise2noise.noise.profile import NoiseProfile
 from tests.fuzz.mutate import mutated, mutated_safetensors
-from tests.noise2noise.files.made import write_dng
+from tests.noise2noise.files.made import write_dicom, write_dng
 
 SIZES = {"channels": 1, "width": 2}
 
@@ -115,6 +117,34 @@ def _mrc(folder: Path) -> list[bytes]:
         with mrcfile.new(folder / "whole.mrc", pixels, overwrite=True) as file:
             file.set_extended_header(np.zeros(16, "V1"))
         made.append((folder / "whole.mrc").read_bytes())
+    return made
+
+
+def _dicoms(folder: Path) -> list[bytes]:
+    pydicom: Any = importlib.import_module("pydicom")
+    path, made = folder / "whole.dcm", []
+    for pixels in (_pixels(9, 7).astype(np.int16), _pixels(8, 9, 3), _pixels(2, 9, 7)):
+        write_dicom(path, pixels)
+        made.append(path.read_bytes())
+    dataset = pydicom.dcmread(path)
+    dataset.compress("1.2.840.10008.1.2.5")  # runs
+    dataset.save_as(path)
+    made.append(path.read_bytes())
+    grey = _pixels(16, 18)
+    frames = {
+        "50": imagecodecs.jpeg8_encode(grey),
+        "70": imagecodecs.ljpeg_encode(grey),
+        "80": imagecodecs.jpegls_encode(grey),
+        "90": imagecodecs.jpeg2k_encode(grey, codecformat="j2k"),
+    }
+    for syntax, frame in frames.items():
+        write_dicom(path, grey)
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
+        dataset.PixelData = pydicom.encaps.encapsulate([bytes(frame)])
+        dataset["PixelData"].is_undefined_length = True
+        dataset.save_as(path)
+        made.append(path.read_bytes())
     return made
 
 
@@ -307,3 +337,5 @@ if importlib.util.find_spec("astropy"):
     READERS["fits"] = Reader(".fits", _fits, _plain(_planes))
 if importlib.util.find_spec("mrcfile"):
     READERS["mrc"] = Reader(".mrc", _mrc, _plain(_planes))
+if importlib.util.find_spec("pydicom"):
+    READERS["dicom"] = Reader(".dcm", _dicoms, _plain(_planes))

@@ -21,7 +21,7 @@ from noise2noise.files.extras import missing, needed
 from noise2noise.files.fits_header import Scaling
 from noise2noise.files.flat import Flat, each
 from noise2noise.files.format import Format
-from noise2noise.files.guard import UnusableError, check_growth, check_size, quiet, reading
+from noise2noise.files.guard import UnusableError, check_growth, check_size, quiet, reading, shown
 from noise2noise.files.stack import STREAMED, Header, Held, Metadata, Stack, colour_of
 
 _MAGIC = b"SIMPLE  ="
@@ -216,7 +216,7 @@ def _main_part(file: Any) -> int:
 
 def _notes(file: Any, main: int, packed: bool) -> tuple[str, ...]:
     """What is left as it is: other images, by name, and tables."""
-    others = [part.name or f"part {i}" for i, part in enumerate(file) if i > max(main, 0)]
+    others = [shown(part.name or f"part {i}") for i, part in enumerate(file) if i > max(main, 0)]
     notes = []
     if others:
         named = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")

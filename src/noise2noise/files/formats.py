@@ -21,6 +21,7 @@ from noise2noise.files.avif import AVIF
 from noise2noise.files.bmp import BMP
 from noise2noise.files.colour import in_colour
 from noise2noise.files.convert import Outgoing, Wanted
+from noise2noise.files.dicom import DICOM
 from noise2noise.files.fits import FITS, PACKED_FITS
 from noise2noise.files.format import HEAD, Format
 from noise2noise.files.gif import GIF
@@ -39,7 +40,7 @@ from noise2noise.files.zarr import ZARR
 
 FORMATS: tuple[Format, ...] = (
     *(PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF),
-    *(FITS, PACKED_FITS, MRC, ZARR, NPY, RAW),
+    *(FITS, PACKED_FITS, DICOM, MRC, ZARR, NPY, RAW),
 )
 
 GROUP = "noise2noise.files"

@@ -28,6 +28,12 @@ class UnusableError(Exception):
     """A file that can't be used; the text goes on after the file's name."""
 
 
+def shown(text: object) -> str:
+    """Words out of a file as they may be shown: a few, and none that moves a cursor."""
+    kept = "".join(letter for letter in str(text)[:64] if letter.isprintable())
+    return kept.strip() or "?"
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """One reader at a time, and no word from it.

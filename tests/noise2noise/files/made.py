@@ -1,6 +1,7 @@
 """Files that no library at hand writes: a profile of inks, a camera's raw file."""
 
 import functools
+import importlib
 import struct
 import warnings
 from pathlib import Path
@@ -79,3 +80,51 @@ def write_dng(path: Path, mosaic: np.ndarray, black: int = 512, white: int = 163
         (274, 3, 1, 6),
     ]
     tifffile.imwrite(path, mosaic, photometric="cfa", extratags=tags, metadata=None, software=False)
+
+
+def write_dicom(
+    path: Path, pixels: np.ndarray, syntax: str = "1.2.840.10008.1.2.1", **said: Any
+) -> None:
+    """A scanner's image, (H, W), (H, W, 3), (frames, H, W) or (frames, H, W, 3): of a patient, in
+    Hounsfield's units, with a window and a private element.
+
+    Arguments:
+        said: elements by their keyword, in the place of those that follow from the pixels.
+    """
+    pydicom: Any = importlib.import_module("pydicom")
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3.4.5"
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.PatientName, dataset.PatientID, dataset.Modality = "Weiß^Anna", "42", "CT"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.3.4", "1.2.3.4.1"
+    dataset.PixelSpacing, dataset.ImageType = [0.5, 0.25], ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.RescaleIntercept, dataset.RescaleSlope = -1024, 1
+    dataset.WindowCenter, dataset.WindowWidth = 40, 400
+    block = dataset.private_block(0x0033, "a maker", create=True)
+    block.add_new(1, "LO", "what only it knows")
+    colour = pixels.ndim == 4 or (pixels.ndim == 3 and pixels.shape[-1] == 3)
+    frames = pixels if pixels.ndim == 3 + colour else pixels[None]
+    dataset.Rows, dataset.Columns = frames.shape[1:3]
+    if len(frames) > 1:
+        dataset.NumberOfFrames = len(frames)
+    dataset.SamplesPerPixel = 3 if colour else 1
+    dataset.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
+    if colour:
+        dataset.PlanarConfiguration = 0
+    bits = 8 * pixels.dtype.itemsize
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
+    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+    for name, value in said.items():
+        setattr(dataset, name, value)
+    dataset.HighBit = dataset.BitsStored - 1
+    order = ">" if syntax == "1.2.840.10008.1.2.2" else "<"
+    data = frames.astype(pixels.dtype.newbyteorder(order)).tobytes()
+    dataset.PixelData = data + bytes(len(data) % 2)
+    dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
+    implicit, little = syntax == "1.2.840.10008.1.2", order == "<"
+    pydicom.dcmwrite(
+        path, dataset, implicit_vr=implicit, little_endian=little, enforce_file_format=True
+    )

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from tests.noise2noise.files.made import write_dicom
 from tests.noise2noise.files.matrix import HEIGHT, WIDTH, Cell, Facts, pixels_of
 
 
 def science_cells() -> list[Cell]:
     """Those whose libraries are there."""
-    return [*fits_cells(), *mrc_cells()]
+    return [*fits_cells(), *mrc_cells(), *dicom_cells()]
 
 
 # astropy.
@@ -100,4 +101,47 @@ def mrc_cells() -> list[Cell]:
         *(mrc_cell((HEIGHT, WIDTH), dtype) for dtype in dtypes),
         *(mrc_cell((3, HEIGHT, WIDTH), "float32", volume) for volume in (False, True)),
         mrc_cell((2, 3, HEIGHT, WIDTH), "int16"),
+    ]
+
+
+# pydicom.
+
+NEW = ("SOPInstanceUID", "SeriesInstanceUID", "ImageType", "DerivationDescription", "PixelData")
+NEW += ("SourceImageSequence", "SmallestImagePixelValue", "LargestImagePixelValue")
+
+
+def dicom_cell(
+    name: str, shape: tuple[int, ...], dtype: str, top: float | None = None, **said: Any
+) -> Cell:
+    pydicom: Any = importlib.import_module("pydicom")
+    pixels = pixels_of(shape, dtype, top)
+
+    def write(path: Path) -> None:
+        write_dicom(path, pixels, **said)
+
+    def facts(path: Path) -> Facts:
+        dataset = pydicom.dcmread(path)
+        values = dataset.pixel_array
+        kept = [str(each) for each in dataset if each.keyword not in NEW]
+        syntax = str(dataset.file_meta.TransferSyntaxUID)
+        said = {"kept": kept, "dtype": values.dtype, "shape": values.shape, "syntax": syntax}
+        return Facts(said, values)
+
+    return Cell(f"{name}-{dtype}.dcm", write, facts)
+
+
+def dicom_cells() -> list[Cell]:
+    if importlib.util.find_spec("pydicom") is None:
+        return []
+    plane, movie = (HEIGHT, WIDTH), (3, HEIGHT, WIDTH)
+    return [
+        *(dicom_cell("grey", plane, dtype) for dtype in ("uint8", "uint16", "int16", "uint32")),
+        dicom_cell("twelve", plane, "uint16", 4095, BitsStored=12),
+        dicom_cell(
+            "inverted", plane, "uint16", 900, PhotometricInterpretation="MONOCHROME1", BitsStored=10
+        ),
+        dicom_cell("implicit", plane, "int16", syntax="1.2.840.10008.1.2"),
+        dicom_cell("movie", movie, "uint16", FrameTime=40),
+        dicom_cell("colour", (*plane, 3), "uint8"),
+        dicom_cell("colour-movie", (*movie, 3), "uint8"),
     ]
