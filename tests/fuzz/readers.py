@@ -148,6 +148,18 @@ def _dicoms(folder: Path) -> list[bytes]:
     return made
 
 
+def _heifs(folder: Path) -> list[bytes]:
+    import pillow_heif
+
+    made = []
+    for mode, shape in (("L", (32, 24)), ("RGB", (24, 32, 3)), ("RGBA", (24, 32, 4))):
+        buffer = io.BytesIO()
+        size = (shape[1], shape[0])
+        pillow_heif.from_bytes(mode, size, _pixels(*shape).tobytes()).save(buffer)
+        made.append(buffer.getvalue())
+    return made
+
+
 def _model(path: Path) -> bytes:
     network = networks.build("compact", **SIZES)
     facts = {"architecture": "compact", "sizes": json.dumps(SIZES), "title": "a stand-in"}
@@ -339,3 +351,5 @@ if importlib.util.find_spec("mrcfile"):
     READERS["mrc"] = Reader(".mrc", _mrc, _plain(_planes))
 if importlib.util.find_spec("pydicom"):
     READERS["dicom"] = Reader(".dcm", _dicoms, _plain(_planes))
+if importlib.util.find_spec("pillow_heif"):
+    READERS["heif"] = Reader(".heic", _heifs, _plain(_stack))

@@ -26,6 +26,7 @@ from noise2noise.files.fits import FITS, PACKED_FITS
 from noise2noise.files.format import HEAD, Format
 from noise2noise.files.gif import GIF
 from noise2noise.files.guard import UnusableError, reading
+from noise2noise.files.heif import HEIF
 from noise2noise.files.jpeg import JPEG
 from noise2noise.files.jxl import JXL
 from noise2noise.files.mrc import MRC
@@ -39,7 +40,7 @@ from noise2noise.files.webp import WEBP
 from noise2noise.files.zarr import ZARR
 
 FORMATS: tuple[Format, ...] = (
-    *(PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF),
+    *(PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF, HEIF),
     *(FITS, PACKED_FITS, DICOM, MRC, ZARR, NPY, RAW),
 )
 

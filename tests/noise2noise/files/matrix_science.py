@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
+import PIL.ImageCms
 
 from tests.noise2noise.files.made import write_dicom
 from tests.noise2noise.files.matrix import HEIGHT, WIDTH, Cell, Facts, pixels_of
@@ -16,7 +18,7 @@ from tests.noise2noise.files.matrix import HEIGHT, WIDTH, Cell, Facts, pixels_of
 
 def science_cells() -> list[Cell]:
     """Those whose libraries are there."""
-    return [*fits_cells(), *mrc_cells(), *dicom_cells()]
+    return [*fits_cells(), *mrc_cells(), *dicom_cells(), *heif_cells()]
 
 
 # astropy.
@@ -145,3 +147,50 @@ def dicom_cells() -> list[Cell]:
         dicom_cell("colour", (*plane, 3), "uint8"),
         dicom_cell("colour-movie", (*movie, 3), "uint8"),
     ]
+
+
+# pillow-heif.
+
+
+def heif_cell(mode: str, bits: int = 8, loss: float = 4) -> Cell:
+    """A phone's picture: profile, EXIF and XMP."""
+    pillow_heif: Any = importlib.import_module("pillow_heif")
+    samples = {"L": 1, "RGB": 3, "RGBA": 4}[mode]
+    dtype, top = ("uint8", None) if bits == 8 else ("uint16", 2.0**bits - 1)
+    pixels = pixels_of((HEIGHT, WIDTH, samples), dtype, top)
+
+    def write(path: Path) -> None:
+        told = mode if bits == 8 else f"{mode};{bits}"
+        picture = pillow_heif.from_bytes(told, (WIDTH, HEIGHT), pixels.tobytes())
+        block = PIL.Image.Exif()
+        block[271] = "Phone works"
+        profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+        picture.save(
+            path,
+            quality=-1,
+            exif=block.tobytes(),
+            xmp=b"<x:xmpmeta/>",
+            icc_profile=profile,
+            icc_profile_type="prof",
+            subsampling="4:4:4",
+            matrix_coefficients=0,
+        )
+
+    def facts(path: Path) -> Facts:
+        picture = pillow_heif.open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+        names = ("exif", "xmp", "icc_profile", "bit_depth", "chroma", "nclx_profile")
+        said = {name: picture.info.get(name) for name in names}
+        said |= {"mode": picture.mode, "size": picture.size}
+        values = np.asarray(picture).reshape(HEIGHT, WIDTH, -1)
+        if samples == 4:
+            return Facts(said, values[..., :3], values[..., 3])
+        return Facts(said, values)
+
+    return Cell(f"{mode}-{bits}.heic", write, facts, loss)
+
+
+def heif_cells() -> list[Cell]:
+    if importlib.util.find_spec("pillow_heif") is None:
+        return []
+    deep = [heif_cell("RGB", bits, loss) for bits, loss in ((10, 16), (12, 64))]
+    return [*(heif_cell(mode) for mode in ("L", "RGB", "RGBA")), *deep, heif_cell("RGBA", 10, 0)]
