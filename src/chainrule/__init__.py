@@ -78,6 +78,7 @@ from chainrule.losses import (
 )
 from chainrule.module import Module, StateDictError, Tape, TapeError, accumulate, parameter
 from chainrule.optimizers import SGD, Adam, AdamW, Lion, Muon, Optimizer, RMSprop, clip_gradients
+from chainrule.profiler import Profile, profile
 from chainrule.recording import record
 from chainrule.schedules import (
     ReduceLROnPlateau,
@@ -160,6 +161,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "PositiveSpline",
+    "Profile",
     "RMSNorm",
     "RMSprop",
     "ReLU",
@@ -197,6 +199,7 @@ __all__ = [
     "load",
     "one_cycle",
     "parameter",
+    "profile",
     "record",
     "save",
     "step_decay",

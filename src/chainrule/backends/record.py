@@ -120,6 +120,12 @@ class Recorder:
         return sum(value.nbytes for _, value in self._met.items() if not value.name)
 
     def _compute(self, op: str, *arguments: Any) -> Any:
+        result = getattr(reference, op)(*arguments)
+        self.note(op, arguments, result)
+        return result
+
+    def note(self, op: str, arguments: tuple[Any, ...], result: Any) -> Op:
+        """List an op that somebody computed."""
         given = _SIGNATURES[op].bind(*arguments).arguments
         tensors = dict(_tensors(given))
         inputs = {name: self.value(x) for name, x in tensors.items()}
@@ -128,23 +134,21 @@ class Recorder:
             for name, value in given.items()
             if not (value is None or isinstance(value, Tensor) or _holds_tensors(value))
         }
-        result = getattr(reference, op)(*arguments)
         outputs = _outputs(op, result, given)
         written = tuple(self.value(y) for y in outputs)
-        self.ops.append(
-            Op(
-                op,
-                self.layer,
-                inputs,
-                written,
-                attributes,
-                _multiply_adds(op, inputs, written, attributes),
-                sum(value.nbytes for value in {*inputs.values()}),
-                sum(value.nbytes for value in written),
-                self.alive_bytes(),
-            )
+        noted = Op(
+            op,
+            self.layer,
+            inputs,
+            written,
+            attributes,
+            _multiply_adds(op, inputs, written, attributes),
+            sum(value.nbytes for value in {*inputs.values()}),
+            sum(value.nbytes for value in written),
+            self.alive_bytes(),
         )
-        return result
+        self.ops.append(noted)
+        return noted
 
 
 _SIGNATURES = {op: inspect.signature(getattr(reference, op)) for op in reference.__all__}
