@@ -46,14 +46,13 @@ def test_a_training_step_is_seen_whole_and_computes_the_same(name):
         net, loss = model(), MSE()
         optimizer = SGD(net.parameters(), lr=0.1)
         x, y = torch.rand(2, 3, 6, 6), torch.rand(2, 8, 4, 4)
-        found = None
         with profile() if seen else nullcontext() as found:
             loss.forward(net.forward(x), y)
             net.backward(loss.backward())
             optimizer.step()
         results.append(net.parameters())
     assert all(map(torch.equal, *results))
-    assert found is not None
+    assert isinstance(found, chainrule.Profile)
     ops = {call.op.name for call in found.calls}
     assert ops >= {"block", "block_parameter_grads", "squared_error", "sgd_step", "accumulate"}
 
