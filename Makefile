@@ -52,7 +52,8 @@ coverage: $(INSTALLED)
 # -k threads                 the tests in which there are several
 SANITIZED_PATH = build/$@:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
 SANITIZED_PRELOAD = $$(g++ -print-file-name=lib$@.so) $$(g++ -print-file-name=libstdc++.so)
-SANITIZED_TESTS = $(BIN)/python -S -m pytest --capture=sys tests/chainrule/test_native.py
+SANITIZED_TESTS = $(BIN)/python -S -m pytest --capture=sys tests/chainrule/test_native.py \
+	tests/chainrule/test_native_rows.py
 
 asan: $(INSTALLED)
 	$(call sanitized,address)

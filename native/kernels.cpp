@@ -24,6 +24,9 @@ namespace {
 #include "winograd.hpp"
 #include "elementwise.hpp"
 #include "pooling.hpp"
+#include "curves.hpp"
+#include "rows.hpp"
+#include "attention.hpp"
 #include "rate.hpp"
 
 void gather(const Gather& job) {
@@ -70,6 +73,16 @@ const Kernels& CHAINRULE_JOIN(CHAINRULE_ISA, _kernels)() {
                                      upsample,
                                      upsample_gradient,
                                      concatenate,
+                                     bend,
+                                     unbend,
+                                     standardize,
+                                     standardize_gradient,
+                                     scale_shift,
+                                     scale_shift_gradient,
+                                     cross_entropy,
+                                     cross_entropy_gradient,
+                                     attention,
+                                     attention_gradient,
                                      fma_rate};
     return kernels;
 }

@@ -111,6 +111,40 @@ struct AdamTensors {
     long count;
 };
 
+// Rows of `size` values, one after the other.
+struct RowSizes {
+    long rows, size;
+    int threads;
+};
+
+enum class Curve : int { gelu, gelu_tanh, silu };
+
+// A tensor (N, L, E) whose last dimension lies side by side: from one sample and one position to the next.
+template <class T>
+struct Places {
+    T* data = nullptr;
+    long sn = 0, sl = 0;
+};
+
+// Queries (N, L, E) that look at keys and values (N, S, E), by heads of E / heads = size values each.
+struct Attention {
+    long n, heads, length, sources, size;
+    Places<const float> q, k, v;
+    const uint8_t* padding;  // (N, S), of keys that nobody sees; it and the rest may be null
+    const uint8_t* hidden;   // (L, S) or, if `each`, (N, heads, L, S)
+    const float* added;      // likewise
+    bool each, causal;
+    const uint8_t* keep;  // (N, heads, L, S), of weights that are kept and multiplied by `scale`
+    float scale;
+    int threads;
+};
+
+struct AttentionGradient {
+    Places<const float> gy, y;
+    const float* logs;  // (N, heads, L)
+    Places<float> gq, gk, gv;
+};
+
 // Kernels of one instruction set.
 struct Kernels {
     const char* name;
@@ -134,6 +168,20 @@ struct Kernels {
     void (*upsample)(const Image& in, long rows, long columns, Image out, int threads);
     void (*upsample_gradient)(const Image& gy, long rows, long columns, Image gx, int threads);
     void (*concatenate)(const Image& a, const Image& b, Image out, int threads);
+    void (*bend)(const float* x, float* y, long count, Curve, int threads);
+    void (*unbend)(const float* gy, const float* x, float* gx, long count, Curve, int threads);
+    void (*standardize)(const RowSizes&, const float* x, float eps, bool centre, float* xhat, float* scale);
+    void (*standardize_gradient)(const RowSizes&, const float* g, const float* xhat, const float* scale, bool centre,
+                                 float* gx);
+    void (*scale_shift)(const RowSizes&, const float* x, const float* weight, const float* bias, float* y);
+    void (*scale_shift_gradient)(const RowSizes&, const float* gy, const float* x, const float* weight, float* gx,
+                                 float* gweight, float* gbias);
+    void (*cross_entropy)(const RowSizes&, const float* logits, const int64_t* target, long ignored, float* values,
+                          float* logs, float* share);
+    void (*cross_entropy_gradient)(const RowSizes&, const float* logs, const int64_t* target, const float* share,
+                                   float scale, float* glogits);
+    void (*attention)(const Attention&, float* y, float* logs);
+    void (*attention_gradient)(const Attention&, const AttentionGradient&);
     double (*fma_rate)(int threads, long rounds, double (*seconds)());  // operations a second
 };
 

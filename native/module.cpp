@@ -1,5 +1,5 @@
 // The Python module `chainrule._native`: reads tensors, makes the plan, calls the kernels.
-// Its one caller is chainrule/backends/native.py, which owns the tensors; shapes have been checked above it, in chainrule.ops.
+// Its one caller is chainrule/backends/native/, which owns the tensors; shapes have been checked above it, in chainrule.ops.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "binding.hpp"
 #include "kernels.hpp"
 #include "memory.hpp"
 #include "plan.hpp"
@@ -58,11 +59,13 @@ std::vector<const Kernels*> available() {
     return ours;
 }
 
-const Kernels* active = available().front();
+}  // namespace
+
+const Kernels* chainrule::active = available().front();
+
+namespace {
 
 long number(const nb::tuple& values, std::size_t index) { return nb::cast<long>(values[index]); }
-
-float* address(long value) { return reinterpret_cast<float*>(value); }
 
 // The names of what is asked of a tensor, made once: Python finds a method sooner by a name that it has met.
 struct Names {
@@ -419,6 +422,7 @@ NB_MODULE(_native, m) {
             active->concatenate(a, b, out, threads);
         },
         unlocked);
+    bind_rows(m);
     m.def("empty", empty);
     m.def("empty_cache", empty_cache, unlocked);
     m.def("gather", gather, unlocked);

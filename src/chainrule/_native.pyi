@@ -129,6 +129,124 @@ def average_pool_gradient(gy: Image, pooling: Pooling, gx: Image, threads: int, 
 def upsample(x: Image, rows: int, columns: int, y: Image, threads: int, /) -> None: ...
 def upsample_gradient(gy: Image, rows: int, columns: int, gx: Image, threads: int, /) -> None: ...
 def concatenate(a: Image, b: Image, joined: Image, threads: int, /) -> None: ...
+
+class Attention:
+    """Sizes (N, heads, L, S, d); q, k and v as (address, from a sample to the next, from a row to
+    the next); masks; see native/kernels.hpp."""
+
+    def __init__(
+        self,
+        sizes: tuple[int, int, int, int, int],
+        q: tuple[int, int, int],
+        k: tuple[int, int, int],
+        v: tuple[int, int, int],
+        padding: int,
+        hidden: int,
+        added: int,
+        each: bool,
+        causal: bool,
+        keep: int,
+        scale: float,
+        threads: int,
+        /,
+    ) -> None: ...
+
+def attention(job: Attention, y: int, logs: int, /) -> None: ...
+def attention_gradient(
+    job: Attention,
+    gy: int,
+    gy_samples: int,
+    gy_rows: int,
+    y: int,
+    logs: int,
+    gq: int,
+    gk: int,
+    gv: int,
+    pitch: int,
+    /,
+) -> None: ...
+def linear(
+    x: int,
+    pitch: int,
+    rows: int,
+    weight: int,
+    outputs: int,
+    inputs: int,
+    output_step: int,
+    input_step: int,
+    bias: int,
+    y: int,
+    threads: int,
+    /,
+) -> None: ...
+def linear_gradients(
+    x: int,
+    x_pitch: int,
+    gy: int,
+    gy_pitch: int,
+    rows: int,
+    outputs: int,
+    inputs: int,
+    gweight: int,
+    gbias: int,
+    threads: int,
+    /,
+) -> None: ...
+def curve(x: int, y: int, count: int, kind: int, threads: int, /) -> None: ...
+def curve_gradient(gy: int, x: int, gx: int, count: int, kind: int, threads: int, /) -> None: ...
+def standardize(
+    x: int, rows: int, size: int, eps: float, centre: bool, xhat: int, scale: int, threads: int, /
+) -> None: ...
+def standardize_gradient(
+    gxhat: int,
+    xhat: int,
+    scale: int,
+    rows: int,
+    size: int,
+    centre: bool,
+    gx: int,
+    threads: int,
+    /,
+) -> None: ...
+def scale_shift(
+    x: int, weight: int, bias: int, rows: int, size: int, y: int, threads: int, /
+) -> None: ...
+def scale_shift_gradient(
+    gy: int,
+    x: int,
+    weight: int,
+    rows: int,
+    size: int,
+    gx: int,
+    gweight: int,
+    gbias: int,
+    threads: int,
+    /,
+) -> None: ...
+def cross_entropy(
+    logits: int,
+    target: int,
+    ignored: int,
+    rows: int,
+    classes: int,
+    values: int,
+    logs: int,
+    share: int,
+    threads: int,
+    /,
+) -> None: ...
+def cross_entropy_gradient(
+    logs: int,
+    target: int,
+    share: int,
+    scale: float,
+    factor: int,
+    rows: int,
+    classes: int,
+    gradient: int,
+    threads: int,
+    /,
+) -> None: ...
 def fma_peak(threads: int, /) -> float: ...
 def instruction_sets() -> list[str]: ...
 def instruction_set() -> str: ...

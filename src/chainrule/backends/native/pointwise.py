@@ -1,0 +1,71 @@
+"""Activations and squared errors: one pass over memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import chainrule._native as kernels
+from chainrule.backends import reference
+from chainrule.backends.block import Epilogue
+from chainrule.backends.native.memory import alike, dense, empty, empty_like, nonlinearity
+from chainrule.backends.settings import threads
+from chainrule.geometry import image_size
+
+
+def activation(x: Tensor, epilogue: Epilogue) -> Tensor:
+    kind = nonlinearity(epilogue)
+    if kind is None or not dense(x):
+        return reference.activation(x, epilogue)
+    y = empty_like(x)
+    kernels.activate(x.data_ptr(), y.data_ptr(), x.numel(), kind, threads())
+    return y
+
+
+def activation_grad(gy: Tensor, y: Tensor, epilogue: Epilogue) -> Tensor:
+    kind = nonlinearity(epilogue)
+    if kind is None or not alike(gy, y):
+        return reference.activation_grad(gy, y, epilogue)
+    gx = empty_like(gy)
+    kernels.deactivate(gy.data_ptr(), y.data_ptr(), gx.data_ptr(), gy.numel(), kind, threads())
+    return gx
+
+
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    images = _two_images(prediction, target)
+    if images is None:
+        return reference.squared_error(prediction, target)
+    return as_tensor("squared_error", *images, threads())
+
+
+def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
+    images = _two_images(prediction, target)
+    if images is None or (isinstance(scale, Tensor) and scale.dim()):
+        return reference.squared_error_grad(prediction, target, scale)
+    if alike(prediction, target):
+        gradient = empty_like(prediction)
+        out = _rows(gradient)
+    else:
+        gradient = empty(prediction.shape[0], prediction.shape[1], image_size(prediction))
+        out = kernels.Image(gradient)
+    kernels.squared_error_gradient(*images, 2 * float(scale), out, threads())
+    return gradient
+
+
+def as_tensor(kernel: str, *arguments: Any) -> Tensor:
+    """What the kernel of this name returns, as a scalar tensor; replay.py has another one."""
+    return torch.tensor(getattr(kernels, kernel)(*arguments), dtype=torch.float32)
+
+
+def _two_images(a: Tensor, b: Tensor) -> tuple[kernels.Image, kernels.Image] | None:
+    """Both as images whose values are met in the same order; None if they can't be."""
+    if alike(a, b):
+        return _rows(a), _rows(b)
+    return (kernels.Image(a), kernels.Image(b)) if a.dim() == 4 else None
+
+
+def _rows(x: Tensor) -> kernels.Image:
+    """Dense memory as an image of one channel, a sample a row."""
+    return kernels.Image(x, x.shape[0] if x.dim() else 1, x.numel())
