@@ -295,7 +295,8 @@ def test_attention(n, heads, length, sources, size, kind, layout, seed):
 @pytest.mark.parametrize("sizes", [(1, 1, 130, 130, 16), (2, 2, 61, 203, 33), (1, 2, 100, 70, 80)])
 def test_attention_of_many_positions(kind, sizes):
     torch.set_num_threads(3)  # of few heads, several share one
-    check_attention(*attention_case(*sizes, kind, 0))
+    n, heads, length, sources, size = sizes
+    check_attention(*attention_case(n, heads, length, sources, size, kind, 0))
 
 
 def test_attention_whose_scores_are_large_does_not_overflow():

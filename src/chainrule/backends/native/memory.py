@@ -6,7 +6,7 @@ or a `Source` keeps its tensor itself. Other Python threads run while a kernel d
 
 from __future__ import annotations
 
-from functools import lru_cache
+import atexit
 
 import torch
 from torch import Tensor
@@ -49,17 +49,24 @@ def empty_like(x: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
-@lru_cache
+_activations: dict[Epilogue, kernels.Activation | None] = {}
+atexit.register(_activations.clear)  # while the kernels' types are still there
+
+
 def identity() -> kernels.Activation:
     """No activation, as the kernels take it."""
-    return kernels.Activation(0, 0.0)
+    found = nonlinearity(Epilogue())
+    assert found is not None
+    return found
 
 
-@lru_cache
 def nonlinearity(epilogue: Epilogue) -> kernels.Activation | None:
     """As the kernels take it; None if they don't have it."""
-    number = ACTIVATIONS[epilogue.activation].kernel
-    return None if number is None else kernels.Activation(number, epilogue.slope)
+    if epilogue not in _activations:
+        number = ACTIVATIONS[epilogue.activation].kernel
+        known = None if number is None else kernels.Activation(number, epilogue.slope)
+        _activations[epilogue] = known
+    return _activations[epilogue]
 
 
 def before_activation(gy: Tensor, y: Tensor, epilogue: Epilogue) -> kernels.Source | None:
