@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure coverage asan tsan fuzz torture lint docs clean
+.PHONY: help demo test test-napari test-pure coverage asan tsan fuzz torture lint docs clean
 
 help:
 	@echo "make demo       train on noisy pairs, then denoise a photograph (some minutes)"
 	@echo "make test       run the tests"
+	@echo "make test-napari  run the tests of the plugin for napari, without a screen"
 	@echo "make test-pure  run the tests without the compiled kernels"
 	@echo "make coverage   run the tests, and print the lines that they don't reach"
 	@echo "make asan       test the compiled kernels with AddressSanitizer (needs g++ on Linux)"
@@ -33,6 +34,16 @@ test: $(INSTALLED)
 
 test-pure: $(INSTALLED)
 	CHAINRULE_BACKEND=reference OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(TESTS)
+
+# Those that need napari and Qt, which are many packages and no part of `dev`.
+# xvfb-run  a screen that nobody sees, where .ci/screen has installed it
+# -p        pytest's plugins of napari and Qt, which pyproject.toml turns off elsewhere
+# -W        napari and its libraries warn of each other
+test-napari: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[dev,napari]' 'napari[pyqt6]' pytest-qt
+	OMP_NUM_THREADS=1 $$(command -v xvfb-run) $(BIN)/pytest -p pytest-qt -p npe2 -p napari \
+		-W ignore::DeprecationWarning tests/noise2noise/napari
 
 # Prints which lines of src/ no test reaches.
 coverage: $(INSTALLED)

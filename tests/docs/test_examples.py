@@ -16,12 +16,18 @@ import noise2noise
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 """Outputs may be shortened by three dots, and broken into lines."""
 
+# What needs napari, which needn't be there: `make test-napari`.
+IN_A_WINDOW = {
+    f"noise2noise.napari.{name}" for name in ("bench", "choosing", "denoising", "training")
+}
+
 
 def modules() -> Iterator[str]:
     for package in (chainrule, noise2noise):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             # The kernels have no docstrings, and needn't be there.
-            if found.name.rpartition(".")[2] not in ("__main__", "_native"):
+            last = found.name.rpartition(".")[2]
+            if last not in ("__main__", "_native") and found.name not in IN_A_WINDOW:
                 yield found.name
 
 
