@@ -38,6 +38,7 @@ from noise2noise.foreign import read_any
 from noise2noise.inference import (
     MOST_STRENGTH,
     USUAL,
+    Known,
     Network,
     Settings,
     StackRun,
@@ -94,6 +95,11 @@ class Denoiser:
         self.model, self.info = self._network.model, info
         self.channels, self.told = self._network.channels, self._network.told
         self.multiple = self._network.multiple
+
+    @property
+    def network(self) -> Network:
+        """What works on tiles."""
+        return self._network
 
     @classmethod
     def load(cls, model: str | Path) -> Denoiser:
@@ -271,17 +277,23 @@ class Denoiser:
         track: Track | None = None,
         turn: AbstractContextManager[Any] | None = None,
         writing: Held = STREAMED,
+        known: Known | None = None,
+        core: tuple[slice, slice] | None = None,
     ) -> StackRun:
         """What makes bands of a stack: rows from top to bottom, plane after plane.
 
         All pixels are looked at once, now, to learn what is white. After that no more is read than
         the next band needs.
 
+        Arguments as `StackRun` has them.
+
         Raises:
             UserError: as `check`, and where the memory is not enough.
         """
         self.check(settings)
-        return StackRun(self._network, stack, settings, track, turn, writing)
+        return StackRun(
+            self._network, stack, settings, track, turn, writing, known=known, core=core
+        )
 
     def memory_for(self, stack: Stack, destination: str | Path, settings: Settings) -> int:
         """How many bytes `denoise_stack` takes at most; 0 where nobody said how many it may.

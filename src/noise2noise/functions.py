@@ -45,7 +45,7 @@ def denoise(
 
     Arguments:
         image: whatever `Denoiser.denoise` takes: an array, a tensor, a PIL image, an xarray
-            DataArray, a path, or a list of these.
+            DataArray, a path, or a list of these; or a Dask array, of which a lazy one is made.
         model: a shipped one, a run's folder, a file, or a `Denoiser`; by default the shipped one
             that suits the image.
         quality: fast, balanced or best, as the command has it.
@@ -97,7 +97,13 @@ def denoise(
     def start(stack: Stack, settings: Settings) -> StackRun:
         return choose(stack).run(stack, settings, track)
 
-    return denoised(image, Work(start, settings, Said(axes, channel_axis, white)))
+    def later(array: Any, settings: Settings, said: Said) -> Any:
+        from noise2noise.scale import denoise_dask  # only this needs dask
+
+        named = model.info.name if isinstance(model, Denoiser) else model
+        return denoise_dask(array, named, settings, said, quality)
+
+    return denoised(image, Work(start, settings, Said(axes, channel_axis, white), later))
 
 
 def _choice(model: str | Path | Denoiser | None, quality: str) -> Any:

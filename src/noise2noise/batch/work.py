@@ -30,6 +30,37 @@ QUALITIES = ("fast", "balanced", "best")
 
 _SMALL = {"photo": "fast", "grey": "fast-grey"}
 
+
+@dataclass(frozen=True)
+class Errand:
+    """A file that is given to others to be denoised.
+
+    Attributes:
+        source: its path.
+        said: of it, as `open_stack` takes it.
+        destination: where the result goes.
+        model: by name or path.
+        settings: what is asked for.
+        key: what the result follows from; see `key_of`.
+        overwrite: replace what stands there.
+        stop: set to stop.
+        progress: told how much is done, from 0 to 1.
+    """
+
+    source: Path
+    said: Mapping[str, Any]
+    destination: Path
+    model: str
+    settings: Settings
+    key: str
+    overwrite: bool
+    stop: threading.Event
+    progress: Callable[[float], None]
+
+
+Others = Callable[[Errand, Stack], Outcome]
+"""Denoise an open file in this one's place."""
+
 Progress = Callable[[Source, float], None]
 """Told how much of a file is done, from 0 to 1."""
 
@@ -118,6 +149,7 @@ class Work:
         turn: held while a network computes.
         load: reads a model.
         fit: fits it to the images; None to use it as it is.
+        others: who denoises in the place of this process; None for nobody.
     """
 
     names: Names
@@ -131,6 +163,7 @@ class Work:
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Progress = lambda source, share: None
     turn: AbstractContextManager[Any] = field(default_factory=threading.Lock)
+    others: Others | None = None
     load: Callable[[str], Denoiser] = field(default_factory=lambda: functools.cache(Denoiser.load))
     fit: Fit | None = None
 
@@ -190,10 +223,14 @@ class Work:
             if known is None and self._is_done(source, place):
                 return Result(source.path, Status.SKIPPED, place)
             replace = self._may_replace(place)
-            key = self._key(source) if self.ledger is not None else ""
+            key = self._key(source) if self.ledger is not None or self.others else ""
             _make_folder(place.parent, self.names.folder)
-            denoiser, fitted = self._fitted(source, stack, self.load(model))
-            outcome = self._write(source, stack, place, denoiser, replace)
+            if self.others is not None:
+                outcome = self.others(self._errand(source, place, model, key, replace), stack)
+                fitted = {}
+            else:
+                denoiser, fitted = self._fitted(source, stack, self.load(model))
+                outcome = self._write(source, stack, place, denoiser, replace)
             facts = _facts(stack.header, model, why, outcome)
             if fitted:
                 facts["notes"].append(fitted["said"])
@@ -238,6 +275,19 @@ class Work:
             return denoiser.denoise_stack(
                 stack, place, self.settings, replace, watched, self.turn, self.jpeg_quality
             )
+
+    def _errand(self, source: Source, place: Path, model: str, key: str, replace: bool) -> Errand:
+        return Errand(
+            source.path,
+            self.said,
+            place,
+            model,
+            self.settings,
+            key,
+            replace,
+            self.stop,
+            functools.partial(self.progress, source),
+        )
 
     def _known_place(self, source: Source) -> Path | None:
         """Where the result goes, if that is known before the model is."""

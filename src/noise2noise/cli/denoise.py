@@ -42,6 +42,8 @@ class Asked:
     memory: str | None
     tile: int | None
     threads: int | None
+    workers: int | None
+    scheduler: str | None
     quiet: bool
     as_json: bool
     single: str | None
@@ -65,6 +67,8 @@ def register(app: typer.Typer) -> None:
             "noise2noise denoise movie.npy --axes TZYX --memory 2GB",
             "noise2noise denoise photo.jpg --format png --dtype uint16",
             "find . -name '*.png' | noise2noise denoise --files-from - -o clean/",
+            "noise2noise denoise plates.ome.zarr -o clean.ome.zarr --workers 8 --memory 1GB",
+            "noise2noise denoise plates.ome.zarr -o clean.ome.zarr --scheduler tcp://node1:8786",
             "cat photo.jpg | noise2noise denoise - > clean.jpg",
         ),
     )(denoise)
@@ -272,6 +276,24 @@ def denoise(
             help="Compute on so many cores. By default on all.", min=1, rich_help_panel=_WORK
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Share the pieces of each OME-Zarr out among so many processes of this machine; "
+            "--memory is then that of each. What was stopped goes on where it was.",
+            min=1,
+            rich_help_panel=_WORK,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|FILE",
+            help="The same among the workers of a Dask scheduler, tcp://node1:8786 or the file of "
+            "dask scheduler --scheduler-file.",
+            rich_help_panel=_WORK,
+        ),
+    ] = None,
     quiet: Annotated[
         bool,
         typer.Option("--quiet", "-q", help="Print nothing but errors."),
@@ -313,6 +335,8 @@ def denoise(
         memory=memory,
         tile=tile,
         threads=threads,
+        workers=workers,
+        scheduler=scheduler,
         quiet=quiet,
         as_json=as_json,
         single=mode,
@@ -322,6 +346,13 @@ def denoise(
     )
     if tile is not None and memory is not None:
         raise UserError(f"--memory {memory} chooses the tile; leave --tile {tile} out")
+    if mode is not None and (workers is not None or scheduler is not None):
+        raise UserError(
+            "--single fits the model in this process; fit it to an image before, with "
+            "--save-model, and give that to the workers by --model"
+        )
+    if workers is not None and scheduler is not None:
+        raise UserError(f"{scheduler} has its workers; leave --workers {workers} out")
     status = run(asked)
     if status:
         raise typer.Exit(status)

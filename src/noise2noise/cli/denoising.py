@@ -18,6 +18,7 @@ import torch
 
 from noise2noise.batch import (
     QUALITIES,
+    Errand,
     Found,
     Ledger,
     Models,
@@ -35,8 +36,9 @@ from noise2noise.batch import (
 )
 from noise2noise.cli.common import print_error, print_json, say
 from noise2noise.cli.stopping import requests_to_stop
+from noise2noise.denoiser import Outcome
 from noise2noise.errors import UserError
-from noise2noise.files import Wanted, format_for, suffix_named, suffix_of
+from noise2noise.files import Stack, Wanted, format_for, suffix_named, suffix_of
 from noise2noise.inference import Settings, parse_memory
 from noise2noise.noise import NoiseProfile
 
@@ -79,7 +81,26 @@ def run(asked: Asked) -> int:
             work = replace(work, fit=fits(asked, settings, found.sources, models))
         if names.folder is not None and not asked.dry_run:
             _make_folder(names.folder)
-        return _Session(asked, found, work, to_stream).run()
+        with _shared_out(asked, work) as work:
+            return _Session(asked, found, work, to_stream).run()
+
+
+@contextmanager
+def _shared_out(asked: Asked, work: Work) -> Iterator[Work]:
+    """The work, with others to do it where that is asked for."""
+    alone = asked.workers is None and asked.scheduler is None
+    if alone or asked.dry_run:
+        yield work
+        return
+    from noise2noise.scale import Wish, denoise_store, joined
+
+    wish = Wish(asked.scheduler, asked.workers, asked.threads)
+    with joined(wish) as client:
+
+        def others(errand: Errand, stack: Stack) -> Outcome:
+            return denoise_store(client, errand, stack, wish.each)
+
+        yield replace(work, others=others)
 
 
 def _models(asked: Asked) -> Models:
@@ -208,6 +229,8 @@ class _Session:
     def _go(self) -> None:
         stop, sources = self._work.stop, self._found.sources
         workers = min(len(sources), _MOST_IN_FLIGHT, max(os.cpu_count() or 1, 1))
+        if self._work.others is not None:  # who are many enough for one
+            workers = 1
         with requests_to_stop(stop), _bar(self._work, sources, self._asked.quiet) as work:
             do = work.plan if self._asked.dry_run else work
             for result in in_flight(sources, do, workers, stop):

@@ -38,6 +38,7 @@ from noise2noise.files.formats import (
 )
 from noise2noise.files.guard import UnusableError
 from noise2noise.files.image import Image, from_unit, read_image, to_unit, write_image
+from noise2noise.files.part import Part
 from noise2noise.files.scale import Scale
 from noise2noise.files.stack import (
     STREAMED,
@@ -55,9 +56,10 @@ from noise2noise.files.stack import (
     stack_of,
     whole_planes,
 )
-from noise2noise.files.survey import Survey, scale_of, survey
+from noise2noise.files.survey import BAND, Look, Survey, look, scale_of, share_of, survey, together
 
 __all__ = [
+    "BAND",
     "STREAMED",
     "ArrayStack",
     "Axes",
@@ -67,7 +69,9 @@ __all__ = [
     "Header",
     "Held",
     "Image",
+    "Look",
     "Metadata",
+    "Part",
     "Scale",
     "Stack",
     "Step",
@@ -82,6 +86,7 @@ __all__ = [
     "in_colour",
     "is_image_folder",
     "list_images",
+    "look",
     "named",
     "open_stack",
     "read_image",
@@ -90,12 +95,14 @@ __all__ = [
     "result_of",
     "samples_at",
     "scale_of",
+    "share_of",
     "stack_of",
     "suffix_named",
     "suffix_of",
     "suffixes",
     "survey",
     "to_unit",
+    "together",
     "usual",
     "whole_planes",
     "write_image",

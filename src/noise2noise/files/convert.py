@@ -190,6 +190,11 @@ class Outgoing:
     _finish: Finish
     _wanted: Wanted | None
 
+    @property
+    def in_place(self) -> bool:
+        """Whether a pixel of the result follows from the denoised one in its place alone."""
+        return self._finish is unchanged
+
     def source(self, stack: Stack) -> Stack:
         """What is to be denoised."""
         rounds = self._wanted is not None and self._finish is unchanged

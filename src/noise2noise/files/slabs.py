@@ -117,16 +117,21 @@ def shrink(large: Chunked, small: Chunked, chunk: tuple[int, ...]) -> None:
     How many values become one along each axis follows from the two shapes; at the edge, where there
     are too few, the last counts several times.
     """
-    factors = tuple(
-        max(1, round(whole / part)) for whole, part in zip(large.shape, small.shape, strict=True)
-    )
     starts = (range(0, size, step) for size, step in zip(small.shape, chunk, strict=True))
     for corner in itertools.product(*starts):
         target = tuple(
             slice(start, min(start + step, size))
             for start, step, size in zip(corner, chunk, small.shape, strict=True)
         )
-        small[target] = _means(large, target, factors).astype(small.dtype)
+        shrink_into(large, small, target)
+
+
+def shrink_into(large: Chunked, small: Chunked, target: tuple[slice, ...]) -> None:
+    """As `shrink`, for a part of the smaller array."""
+    factors = tuple(
+        max(1, round(whole / part)) for whole, part in zip(large.shape, small.shape, strict=True)
+    )
+    small[target] = _means(large, target, factors).astype(small.dtype)
 
 
 def _means(large: Chunked, target: tuple[slice, ...], factors: tuple[int, ...]) -> np.ndarray:

@@ -250,6 +250,10 @@ class Stack(ABC):
         plane = self.header.plane_bytes
         return Held(plane, 3 * plane)
 
+    def narrow(self, columns: slice) -> None:
+        """From now on only these columns will be read: no others need be decoded with them."""
+        del columns
+
     def forget(self) -> None:
         """Nothing more will be read: what was decoded may go."""
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy as np
 from noise2noise.files.scale import Scale
 from noise2noise.files.stack import Header, Stack, bands_of
 
+BAND = 256
+"""Rows that are looked at together."""
+
 _SAMPLES = 2**16  # values of the whole stack that the usual range is told by
 _SHARE = 4096  # of them from a band, at most
-_ROWS = 256  # of a band
 _USUAL = 99.9  # percent of them
 _OUTLIER = 4  # values so many times larger than the usual ones say nothing of what white is
 
@@ -33,14 +36,41 @@ class Survey:
     bad: int
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What was seen of some bands.
+
+    Attributes:
+        lows, highs: the smallest and the largest finite value of each.
+        samples: some of their values.
+        bad: how many are NaN or infinite.
+    """
+
+    lows: list[float]
+    highs: list[float]
+    samples: np.ndarray
+    bad: int
+
+
 def survey(stack: Stack) -> Survey:
     """Read all of a stack once, in bands."""
-    header = stack.header
-    bands = header.planes * -(-header.height // _ROWS)
-    share = min(_SHARE, max(1, _SAMPLES // bands))
-    lows, highs, samples, bad = [], [], [], 0
-    for band in bands_of(stack, _ROWS):
-        values = band[..., : header.colours]
+    return together([look(stack, share_of(stack.header))])
+
+
+def share_of(header: Header) -> int:
+    """How many values of each band the usual range of a whole stack is told by."""
+    bands = header.planes * -(-header.height // BAND)
+    return min(_SHARE, max(1, _SAMPLES // bands))
+
+
+def look(stack: Stack, share: int) -> Look:
+    """Read all of a stack, or of a part of one that has all columns and whole bands."""
+    lows: list[float] = []
+    highs: list[float] = []
+    samples: list[np.ndarray] = []
+    bad = 0
+    for band in bands_of(stack, BAND):
+        values = band[..., : stack.header.colours]
         if values.dtype.kind == "f":
             finite = np.isfinite(values)
             missing = values.size - int(np.count_nonzero(finite))
@@ -48,14 +78,23 @@ def survey(stack: Stack) -> Survey:
             if missing:
                 values = values[finite]
         if values.size:
-            lows.append(values.min())
-            highs.append(values.max())
+            lows.append(float(values.min()))
+            highs.append(float(values.max()))
             few = values.reshape(-1)[:: -(-values.size // share)]
-            samples.append(few.copy())  # or the whole band would stay in memory with them
-    if not lows:
+            samples.append(few.astype(np.float64))  # a view would keep the band in memory
+    return Look(lows, highs, np.concatenate(samples) if samples else np.empty(0), bad)
+
+
+def together(looks: Iterable[Look]) -> Survey:
+    """What looks at all parts of a stack say of it."""
+    looks = [*looks]
+    bad = sum(each.bad for each in looks)
+    samples = np.concatenate([each.samples for each in looks])
+    if not len(samples):
         return Survey(0, 0, 0, bad)
-    usual = np.percentile(np.concatenate(samples).astype(np.float64), _USUAL)
-    return Survey(float(min(lows)), float(max(highs)), float(usual), bad)
+    low = min(value for each in looks for value in each.lows)
+    high = max(value for each in looks for value in each.highs)
+    return Survey(low, high, float(np.percentile(samples, _USUAL)), bad)
 
 
 def scale_of(header: Header, seen: Survey) -> Scale:

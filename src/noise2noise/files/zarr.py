@@ -72,6 +72,8 @@ class _ZarrStack(Stack):
         self._rows: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()
         shape = self._array.shape
         self._axes = Axes(picture.letters or usual(shape), shape)
+        self._x = self._axes.stored.index("X")
+        self._columns = slice(0, shape[self._x])
         super().__init__(self._described(), path)
 
     @property
@@ -80,6 +82,8 @@ class _ZarrStack(Stack):
 
     def with_axes(self, letters: str) -> None:
         self._axes = named(letters, self._array.shape, self.name)
+        self._x = self._axes.stored.index("X")
+        self._columns = slice(0, self._array.shape[self._x])
         with reading(self.name):
             self.header = self._described()
 
@@ -93,6 +97,12 @@ class _ZarrStack(Stack):
             return Held(0, 3 * size)
         kept = self._most_rows * self._row_bytes
         return Held(kept, kept + 2 * self._row_bytes)
+
+    def narrow(self, columns: slice) -> None:
+        step, size = self._array.chunks[self._x], self._array.shape[self._x]
+        start, stop, _ = columns.indices(size)
+        self._columns = slice(start // step * step, min(-(-stop // step) * step, size))
+        self.forget()
 
     def forget(self) -> None:
         self._rows.clear()
@@ -118,15 +128,15 @@ class _ZarrStack(Stack):
         values = self._fetched(place) if self._row_bytes > _ROW else self._from_rows(place)
         return self._axes.from_stored(values).astype(self.header.dtype)
 
-    # -- rows of chunks: all columns, and as many planes as a chunk holds --------------------------
+    # -- rows of chunks: all columns that matter, and as many planes as a chunk holds --------------
 
-    @functools.cached_property
+    @property
     def _row_bytes(self) -> int:
         row = [min(chunk, size) for chunk, size in self._extents]
-        x = self._axes.stored.index("X")
-        return math.prod(row) // row[x] * self._array.shape[x] * self._array.dtype.itemsize
+        width = self._columns.stop - self._columns.start
+        return math.prod(row) // row[self._x] * width * self._array.dtype.itemsize
 
-    @functools.cached_property
+    @property
     def _most_rows(self) -> int:
         """How many are kept: two, for bands that overlap, or all that a plane touches where the
         next planes lie in them too."""
@@ -143,38 +153,43 @@ class _ZarrStack(Stack):
         """A window put together from rows of chunks, the last of which are kept: the planes and
         rows that come next are in them."""
         y = self._axes.stored.index("Y")
-        rows = place[y]
+        rows, columns = place[y], place[self._x]
         assert isinstance(rows, slice)
+        assert isinstance(columns, slice)
+        left, right, _ = columns.indices(self._array.shape[self._x])
+        columns = slice(left - self._columns.start, right - self._columns.start)
         top, bottom, _ = rows.indices(self._array.shape[y])
         length = self._array.chunks[y]
         parts = []
         for start in range(top // length * length, bottom, length):
             window = slice(max(top, start) - start, min(bottom, start + length) - start)
-            inner = tuple(
-                window if axis == y else each % chunk if isinstance(each, int) else each
-                for axis, (each, chunk) in enumerate(zip(place, self._array.chunks, strict=True))
-            )
-            parts.append(self._row(place, y, start)[inner])
+            inner = [
+                each % chunk if isinstance(each, int) else each
+                for each, chunk in zip(place, self._array.chunks, strict=True)
+            ]
+            inner[y], inner[self._x] = window, columns
+            parts.append(self._row(place, y, start)[tuple(inner)])
         # Where rows are among the dimensions that are left.
         down = sum(isinstance(each, slice) for each in place[:y])
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=down)
 
     def _row(self, place: tuple[int | slice, ...], y: int, start: int) -> np.ndarray:
-        whole = tuple(
-            slice(each // chunk * chunk, min(each // chunk * chunk + chunk, size))
+        chunk = self._array.chunks
+        whole = [
+            slice(each // step * step, min(each // step * step + step, size))
             if isinstance(each, int)
-            else slice(start, min(start + chunk, size))
-            if axis == y
             else slice(0, size)
-            for axis, (each, (chunk, size)) in enumerate(zip(place, self._extents, strict=True))
-        )
+            for each, (step, size) in zip(place, self._extents, strict=True)
+        ]
+        whole[y] = slice(start, min(start + chunk[y], self._array.shape[y]))
+        whole[self._x] = self._columns
         key = tuple(part.start for part in whole)
         if key in self._rows:
             self._rows.move_to_end(key)
             return self._rows[key]
         while len(self._rows) >= self._most_rows:
             self._rows.popitem(last=False)
-        self._rows[key] = self._fetched(whole)
+        self._rows[key] = self._fetched(tuple(whole))
         return self._rows[key]
 
     def _fetched(self, place: tuple[int | slice, ...]) -> np.ndarray:

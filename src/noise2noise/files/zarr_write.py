@@ -78,22 +78,38 @@ def refusal(header: Header) -> str:
 
 def held(header: Header) -> Held:
     """What writing takes: a few rows of chunks."""
-    own = _own(header)
-    axes = own.axes if own else _new_axes(header)
-    size = slabs.held(axes, own.packed if own else _new_chunk(axes), header.dtype.itemsize)
+    axes, packed = arrangement(header)
+    size = slabs.held(axes, packed, header.dtype.itemsize)
     return Held(size, size)
+
+
+def arrangement(header: Header) -> tuple[Axes, tuple[int, ...]]:
+    """The axes of the largest array, and the shape of what is packed at once, along them."""
+    own = _own(header)
+    if own is not None:
+        return own.axes, own.packed
+    axes = _new_axes(header)
+    return axes, _new_chunk(axes)
 
 
 def write(path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
     """Write a store into an empty folder."""
-    own = _own(header)
-    with quiet():
-        arrays, axes = _like(path, header, own) if own else _new(path, header)
-    largest, *smaller = arrays
+    (largest, *smaller), axes = prepare(path, header)
     slabs.fill(largest, axes, largest.shards or largest.chunks, bands, path / ".planes")
     for array in smaller:
         slabs.shrink(largest, array, array.shards or array.chunks)
         largest = array
+
+
+def prepare(path: Path, header: Header) -> tuple[list[Any], Axes]:
+    """Make a store in an empty folder: everything but the pixels.
+
+    Returns:
+        The arrays, the largest first; and the axes of them all but for their sizes.
+    """
+    own = _own(header)
+    with quiet():
+        return _like(path, header, own) if own else _new(path, header)
 
 
 def _own(header: Header) -> ZarrLayout | None:

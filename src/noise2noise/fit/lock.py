@@ -29,15 +29,19 @@ NAME = ".lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, doing: str = "training") -> Iterator[None]:
     """Keep everybody else from writing a run in `folder`, which exists.
+
+    Arguments:
+        folder: of the run.
+        doing: what others are told that is going on there.
 
     Raises:
         UserError: another process, or another run of this one, writes there.
         OSError: the folder can't be written to.
     """
     path = folder / NAME
-    handle = _taken(path)
+    handle = _taken(path, doing)
     try:
         yield
     finally:
@@ -61,7 +65,7 @@ def refuse_locked(folder: Path) -> None:
             pass
 
 
-def _taken(path: Path) -> int:
+def _taken(path: Path, doing: str) -> int:
     """The open file, locked."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -70,7 +74,7 @@ def _taken(path: Path) -> int:
         except OSError as error:
             os.close(handle)
             raise UserError(
-                f"another process is training in {path.parent}; wait for it, or choose another "
+                f"another process is {doing} in {path.parent}; wait for it, or choose another "
                 "folder"
             ) from error
         if _is_still(path, handle):

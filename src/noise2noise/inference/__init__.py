@@ -1,12 +1,14 @@
 """A network at work on images of any size: in tiles, within a memory, on one stack after another.
 
 - `network.py`: what a network asks of an image, and its result for a tile.
+- `known.py`: what is learned of a whole stack before its first tile.
 - `settings.py`: what people may ask for.
 - `run.py`: a stack on its way through a network, band by band.
 - `budget.py`: how large a tile may be.
 """
 
 from noise2noise.inference.budget import needed, parse_memory, tile_side
+from noise2noise.inference.known import Known, looked_at
 from noise2noise.inference.network import SMALLEST, TILE, Network
 from noise2noise.inference.run import StackRun
 from noise2noise.inference.settings import MOST_STRENGTH, USUAL, Settings
@@ -16,9 +18,11 @@ __all__ = [
     "SMALLEST",
     "TILE",
     "USUAL",
+    "Known",
     "Network",
     "Settings",
     "StackRun",
+    "looked_at",
     "needed",
     "parse_memory",
     "tile_side",

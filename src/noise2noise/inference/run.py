@@ -16,8 +16,9 @@ import numpy as np
 
 from noise2noise.errors import naming
 from noise2noise.files import STREAMED, Held, Scale, Stack, Survey, scale_of, survey
-from noise2noise.guidance import ChannelPlanes, Guidance, PlaneView
+from noise2noise.guidance import ChannelPlanes, Guidance
 from noise2noise.inference.budget import tile_side
+from noise2noise.inference.known import Known, guide_of
 from noise2noise.inference.network import Network
 from noise2noise.inference.settings import Settings
 from noise2noise.noise import remove_impulses
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from noise2noise.data import Track
 
 _NOTHING = Survey(0, 0, 0, 0)
-_PLANES = 8  # of a channel's planes at most so many are looked at to measure their noise
 
 
 class StackRun:
@@ -42,6 +42,8 @@ class StackRun:
         turn: held while the network computes. Runs in several threads that share a lock take turns,
             each with all cores, while the others read and write.
         scale: between the images' values and the network's; by default what the values say.
+        known: what was learned of the whole of which `stack` is a part; nothing is looked at then.
+        core: the rows and columns that are wanted; the others are there to be looked at.
         writing: what the format takes that the result is written in; it counts as memory, too.
 
     Attributes:
@@ -62,11 +64,20 @@ class StackRun:
         turn: AbstractContextManager[Any] | None = None,
         writing: Held = STREAMED,
         scale: Scale | None = None,
+        known: Known | None = None,
+        core: tuple[slice, slice] | None = None,
     ) -> None:
         self._network, self._stack = network, stack
         self._settings, self._track, self._turn = settings, track, turn or nullcontext()
+        self._known = known
+        height, width = stack.header.height, stack.header.width
+        self._core = core or (slice(0, height), slice(0, width))
         self._side = self._tile_side(writing)
-        self.seen, self.impulses = _NOTHING if scale else survey(stack), 0
+        self.impulses = 0
+        if known is not None:
+            self.seen, self.scale = known.seen, known.scale
+            return
+        self.seen = _NOTHING if scale else survey(stack)
         self.scale = scale or scale_of(stack.header, self.seen)
 
     def bands(self) -> Iterator[np.ndarray]:
@@ -96,8 +107,9 @@ class StackRun:
             with naming(self._stack.name):
                 result = self._tile(part, rows, columns, guide(plane))
             place[...] = result[: place.shape[0], : place.shape[1]]
-            if columns is across[-1]:
-                yield clean
+            wanted, inside = _meeting(rows.core, self._core[0]), self._core[1]
+            if columns is across[-1] and wanted.start < wanted.stop:
+                yield clean[wanted, inside]
 
     def _tile_side(self, writing: Held) -> int:
         network, stack, tile = self._network, self._stack, self._settings.tile
@@ -108,20 +120,14 @@ class StackRun:
 
     def guides(self) -> Callable[[int], Guidance | None]:
         """What the network is told about each plane: the same for all planes of a channel."""
-        stack, scale, settings = self._stack, self.scale, self._settings
-        if not self._network.told or settings.strength == 0:
-            return lambda plane: None
-        channels, noise = ChannelPlanes.of(stack.header), settings.noise
-        needs = self._network.needs
-        if noise is not None:
-            factor = 1 / (scale.white - scale.black)
-            noise = noise.scaled(factor, -scale.black * factor)
+        channels = ChannelPlanes.of(self._stack.header)
+        if self._known is not None:
+            known = self._known.guides
+            return lambda plane: known[channels.channel(plane)]
 
         @functools.cache
-        def of(channel: int) -> Guidance:
-            looked_at = channels.some(channel, _PLANES)
-            found = Guidance.of([PlaneView(stack, scale, plane) for plane in looked_at], noise)
-            return found if needs.centred else replace(found, offset=0.0, shared=needs.shared)
+        def of(channel: int) -> Guidance | None:
+            return guide_of(self._network, self._stack, self.scale, self._settings, channel)
 
         return lambda plane: of(channels.channel(plane))
 
@@ -139,7 +145,9 @@ class StackRun:
             unit = filled(unit, bad)
         if guidance and self._settings.impulses:
             unit, found = remove_impulses(unit, guidance.noise)
-            self.impulses += int(found[:, rows.inner, columns.inner].sum())
+            decided = found[:, rows.inner, columns.inner]
+            within = (_meeting(rows.core, self._core[0]), _meeting(columns.core, self._core[1]))
+            self.impulses += int(decided[:, within[0], within[1]].sum())
         whole = extended(unit, rows.length - unit.shape[1], columns.length - unit.shape[2])
         way = _Way(self._network, self._settings.turns, strength, guidance, self._turn)
         one_scene = header.colour == "rgb" or header.colours == self._network.channels
@@ -154,6 +162,12 @@ class StackRun:
             return stored
         kept = bad[:, rows.inner, columns.inner].transpose(1, 2, 0)
         return np.where(kept, inner, stored)
+
+
+def _meeting(tile: slice, core: slice) -> slice:
+    """Where a core lies in a part of the image that a tile decides, from the part's beginning."""
+    start, stop = max(core.start, tile.start), min(core.stop, tile.stop)
+    return slice(start - tile.start, max(start, stop) - tile.start)
 
 
 @dataclass(frozen=True)

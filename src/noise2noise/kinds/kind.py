@@ -18,6 +18,7 @@ KINDS = {
     "torch": "kinds.tensors",
     "PIL": "kinds.pictures",
     "xarray": "kinds.labelled",
+    "dask": "kinds.lazy",
     "pathlib": "kinds.opened",
     "noise2noise": "kinds.opened",
 }
@@ -49,11 +50,13 @@ class Work:
         start: denoises a stack with settings, band by band.
         settings: what is asked for.
         said: of the image.
+        later: denoises an array that is computed later; None where that can't be.
     """
 
     start: Callable[[Stack, Settings], StackRun]
     settings: Settings
     said: Said = NOTHING
+    later: Callable[[Any, Settings, Said], Any] | None = None
 
     def saying(self, **said: Any) -> Work:
         """The same with something else said of the image."""

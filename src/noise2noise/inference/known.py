@@ -1,0 +1,70 @@
+"""What is learned of a whole stack before its first tile, and is the same for all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from noise2noise.files import Scale, Stack, Survey, scale_of, survey
+from noise2noise.guidance import ChannelPlanes, Guidance, PlaneView
+from noise2noise.inference.network import Network
+from noise2noise.inference.settings import Settings
+
+PLANES = 8
+"""Of a channel's planes at most so many are looked at to measure their noise."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A stack as the tiles of it see it.
+
+    Attributes:
+        seen: its values.
+        scale: between these and the network's.
+        guides: what the network is told of each channel; None where it is told nothing.
+    """
+
+    seen: Survey
+    scale: Scale
+    guides: tuple[Guidance | None, ...]
+
+    @classmethod
+    def of(
+        cls, network: Network, stack: Stack, settings: Settings, seen: Survey | None = None
+    ) -> Known:
+        """Look at a stack.
+
+        Arguments:
+            network: what is to work on it.
+            stack: the images.
+            settings: what is asked for.
+            seen: the values, where they were looked at already.
+        """
+        seen = survey(stack) if seen is None else seen
+        scale = scale_of(stack.header, seen)
+        channels = range(ChannelPlanes.of(stack.header).channels)
+        guides = (guide_of(network, stack, scale, settings, channel) for channel in channels)
+        return cls(seen, scale, tuple(guides))
+
+    def part(self, channels: slice) -> Known:
+        """Of some channels of the stack."""
+        return replace(self, guides=self.guides[channels])
+
+
+def guide_of(
+    network: Network, stack: Stack, scale: Scale, settings: Settings, channel: int
+) -> Guidance | None:
+    """What the network is told about the planes of a channel; None where it is told nothing."""
+    if not network.told or settings.strength == 0:
+        return None
+    noise, needs = settings.noise, network.needs
+    if noise is not None:
+        factor = 1 / (scale.white - scale.black)
+        noise = noise.scaled(factor, -scale.black * factor)
+    planes = looked_at(stack, channel)
+    found = Guidance.of([PlaneView(stack, scale, plane) for plane in planes], noise)
+    return found if needs.centred else replace(found, offset=0.0, shared=needs.shared)
+
+
+def looked_at(stack: Stack, channel: int) -> list[int]:
+    """The planes by which the noise of a channel is measured."""
+    return ChannelPlanes.of(stack.header).some(channel, PLANES)
