@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-napari test-pure coverage asan tsan fuzz torture lint docs clean
+.PHONY: help demo test test-napari test-pure test-oldest coverage asan tsan fuzz torture lint docs clean
 
 help:
 	@echo "make demo       train on noisy pairs, then denoise a photograph (some minutes)"
 	@echo "make test       run the tests"
 	@echo "make test-napari  run the tests of the plugin for napari, without a screen"
 	@echo "make test-pure  run the tests without the compiled kernels"
+	@echo "make test-oldest PYTHON=python3.10  run them with the oldest packages that are allowed"
 	@echo "make coverage   run the tests, and print the lines that they don't reach"
 	@echo "make asan       test the compiled kernels with AddressSanitizer (needs g++ on Linux)"
 	@echo "make tsan       look for data races in them with ThreadSanitizer (the same)"
@@ -44,6 +45,13 @@ test-napari: $(INSTALLED)
 		-e '.[dev,napari]' 'napari[pyqt6]' pytest-qt
 	OMP_NUM_THREADS=1 $$(command -v xvfb-run) $(BIN)/pytest -p pytest-qt -p npe2 -p napari \
 		-W ignore::DeprecationWarning tests/noise2noise/napari
+# What pyproject.toml names in the lowest versions that it allows, in an environment of its own. On
+# Linux the oldest PyTorch comes with its GPU libraries, 5 GB: UV_TORCH_BACKEND=cpu leaves them out.
+test-oldest:
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/pip install --disable-pip-version-check uv
+	build/oldest/bin/uv pip install --python build/oldest --resolution lowest-direct -e '.[dev]'
+	OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest -n 2 $(TESTS)
 
 # Prints which lines of src/ no test reaches.
 coverage: $(INSTALLED)

@@ -77,7 +77,7 @@ def _rank(title: str) -> int:
 
 
 def _write_epilog(epilog: str, formatter: Any) -> None:
-    """Headings, lines of code, which are never broken, names with their meaning, and text."""
+    """Headings, lines of code, names with their meaning, and text."""
     rows: list[tuple[str, str]] = []
     for paragraph in epilog.split("\n\n"):
         if match := _ROW.fullmatch(paragraph):
@@ -85,10 +85,23 @@ def _write_epilog(epilog: str, formatter: Any) -> None:
         elif paragraph.startswith("**"):
             formatter.write(f"\n{paragraph.strip('*')}:\n")
         elif paragraph.startswith("`"):
-            formatter.write(f"  {paragraph.strip('`')}\n")
+            formatter.write(_broken(paragraph.strip("`"), formatter.width))
         elif paragraph:
             formatter.write_paragraph()
             formatter.write_text(paragraph)
     if rows:
         with formatter.indentation():
             formatter.write_dl(rows)
+
+
+def _broken(line: str, width: int) -> str:
+    """A line of code, broken where a shell goes on reading if it doesn't fit into `width`."""
+    parts = re.split(r" (?=-)", line)
+    lines = [f"  {parts[0]}"]
+    for place, part in enumerate(parts[1:], 2):
+        room = width if place == len(parts) else width - len(" \\")
+        if len(f"{lines[-1]} {part}") <= room:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(f"      {part}")
+    return " \\\n".join(lines) + "\n"

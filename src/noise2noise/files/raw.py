@@ -28,7 +28,9 @@ from noise2noise.files.extras import needed
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size
 from noise2noise.files.stack import ArrayStack, Finish, Header, Held, Metadata, Stack, whole_planes
+from noise2noise.files.unheard import unheard
 
+_COMPLAINTS = ("data corrupted at", "Unexpected end of file")  # LibRaw's, of a file that it reads
 _MAGIC = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")
 _TIFFS = (b"II", b"MM")
 _CANON = b"ftypcrx "
@@ -50,17 +52,19 @@ class _Raw(Format):
     def open(self, path: Path) -> Stack:
         with needed("raw", "a camera raw file"):
             import rawpy
-        try:
-            raw = rawpy.imread(str(path))
-        except rawpy.LibRawFileUnsupportedError:
-            raise UnusableError(
-                "is a camera raw file of a kind that LibRaw doesn't know; develop it to TIFF first"
-            ) from None
-        try:
-            return _opened(raw, path)
-        except BaseException:
-            raw.close()
-            raise
+        with unheard(*_COMPLAINTS):
+            try:
+                raw = rawpy.imread(str(path))
+            except rawpy.LibRawFileUnsupportedError:
+                raise UnusableError(
+                    "is a camera raw file of a kind that LibRaw doesn't know; develop it to TIFF "
+                    "first"
+                ) from None
+            try:
+                return _opened(raw, path)
+            except BaseException:
+                raw.close()
+                raise
 
 
 RAW = _Raw()
@@ -80,14 +84,15 @@ def _opened(raw: Any, path: Path) -> Stack:
 
 def _developed(raw: Any, bits: int, gamma: tuple[float, float]) -> np.ndarray:
     """(H, W, 3): the camera's white balance, sRGB's primaries, not turned, exposed as it was."""
-    return raw.postprocess(
-        use_camera_wb=True,
-        no_auto_bright=True,
-        adjust_maximum_thr=0,
-        user_flip=0,
-        output_bps=bits,
-        gamma=gamma,
-    )
+    with unheard(*_COMPLAINTS):
+        return raw.postprocess(
+            use_camera_wb=True,
+            no_auto_bright=True,
+            adjust_maximum_thr=0,
+            user_flip=0,
+            output_bps=bits,
+            gamma=gamma,
+        )
 
 
 class _Mosaic(Stack):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from noise2noise.cli.program import COMMANDS
 from noise2noise.files import Image, write_image
 
 INTERRUPTED_WHILE = """
@@ -167,13 +169,22 @@ def test_errors_have_no_colours_where_none_are_wanted(program):
     assert "\033" not in program("denois").stderr
 
 
-@pytest.mark.parametrize(
-    "command", ["", "denoise", "train", "make-pairs", "reproduce", "benchmark"]
-)
+EVERY_COMMAND = ["", *COMMANDS, "benchmark speed", "benchmark quality"]
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND)
 def test_help_fits_a_narrow_window_and_breaks_no_word(done, monkeypatch, command):
-    for columns in ("80", "60"):
-        monkeypatch.setenv("COLUMNS", columns)
+    for columns in (80, 60):
+        monkeypatch.setenv("COLUMNS", str(columns))
         text = done(*command.split(), "--help")
-        before = text.partition("Examples:")[0]  # these are to be copied, and not broken
-        assert max(map(len, before.splitlines())) <= int(columns)
+        assert max(map(len, text.splitlines())) <= columns
     assert "<bool>" not in text
+
+
+def test_an_example_that_is_broken_is_the_same_to_a_shell(done, monkeypatch):
+    examples = []
+    for columns in ("60", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        text = done("train", "--help").partition("Examples:\n")[2].partition("\n\n")[0]
+        examples.append([shlex.split(line) for line in text.replace("\\\n", "").splitlines()])
+    assert examples[0] == examples[1]

@@ -1,6 +1,7 @@
 """Cameras' raw files: denoised in the mosaic, developed as LibRaw does."""
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -128,3 +129,19 @@ def test_without_rawpy_one_sentence_says_what_to_install(tmp_path, monkeypatch):
     write_dng(tmp_path / "a.dng", mosaic())
     with pytest.raises(UserError, match=r"needs rawpy; .* pip install 'noise2noise\[raw\]'"):
         open_stack(tmp_path / "a.dng")
+
+
+def test_libraw_has_no_word_of_its_own_and_others_keep_theirs(tmp_path, capfd, monkeypatch):
+    write_dng(tmp_path / "a.dng", mosaic())
+    cut = (tmp_path / "a.dng").read_bytes()[:-4000]
+    (tmp_path / "a.dng").write_bytes(cut)
+    imread = rawpy.imread
+
+    def talkative(path: str) -> rawpy.RawPy:
+        os.write(2, b"75 %\n")
+        return imread(path)
+
+    monkeypatch.setattr(rawpy, "imread", talkative)
+    with pytest.raises(UserError, match="damaged"):
+        open_stack(tmp_path / "a.dng")
+    assert capfd.readouterr().err == "75 %\n"
