@@ -47,11 +47,13 @@ test-napari: $(INSTALLED)
 		-W ignore::DeprecationWarning tests/noise2noise/napari
 # What pyproject.toml names in the lowest versions that it allows, in an environment of its own. On
 # Linux the oldest PyTorch comes with its GPU libraries, 5 GB: UV_TORCH_BACKEND=cpu leaves them out.
+# What old packages call of newer ones may be deprecated; that is not for our tests to judge.
 test-oldest:
 	$(PYTHON) -m venv build/oldest
 	build/oldest/bin/pip install --disable-pip-version-check uv
 	build/oldest/bin/uv pip install --python build/oldest --resolution lowest-direct -e '.[dev]'
-	OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest -n 2 $(TESTS)
+	OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest -n 2 -W default::DeprecationWarning \
+		-W default::PendingDeprecationWarning $(TESTS)
 
 # Prints which lines of src/ no test reaches.
 coverage: $(INSTALLED)

@@ -63,10 +63,11 @@ class Scaling:
         if bits not in DTYPES:
             raise UnusableError(f"is damaged (BITPIX {bits}); copy or save it again")
         stored = np.dtype(">" + DTYPES[bits])
-        scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
-        if not (math.isfinite(scale) and math.isfinite(zero)) or scale == 0:
-            raise UnusableError(f"is damaged (BSCALE {scale}, BZERO {zero}); save it again")
-        blank = header.get("BLANK") if stored.kind in "ui" else None
+        scale, zero = _number(header, "BSCALE", 1), _number(header, "BZERO", 0)
+        if scale == 0:
+            raise UnusableError("is damaged (BSCALE 0); copy or save it again")
+        has_blank = stored.kind in "ui" and "BLANK" in header
+        blank = int(_number(header, "BLANK", 0)) if has_blank else None
         plain = stored.newbyteorder("=")
         if blank is None and (scale, zero) == (1, _half(plain)):
             return cls(stored, _other_sign(plain), 1, zero)
@@ -76,7 +77,7 @@ class Scaling:
         if stored.kind in "ui" and not wide:  # float32 must tell one step from the next
             wide = abs(zero) + abs(scale) * 2**16 > abs(scale) * 2**22
         dtype = np.dtype(np.float64 if wide else np.float32)
-        return cls(stored, dtype, scale, zero, None if blank is None else int(blank))
+        return cls(stored, dtype, scale, zero, blank)
 
     @classmethod
     def new(cls, dtype: np.dtype) -> Scaling:
@@ -118,6 +119,14 @@ class Scaling:
         return np.where(missing, np.array(self.blank, self.stored), stored)
 
 
+def _number(header: Any, name: str, usual: float) -> float:
+    """What stands under a name that needn't be there. Raises: UnusableError: it is no number."""
+    value = header.get(name, usual)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise UnusableError(f"is damaged ({name} {value!r}); copy or save it again")
+    return float(value)
+
+
 def _half(dtype: np.dtype) -> float:
     """BZERO of the dtype with a sign, or without one, that is stored as this."""
     if dtype.kind not in "ui":
@@ -141,6 +150,8 @@ def sizes(header: Any) -> tuple[int, ...]:
         UnusableError: too many, or sizes that there aren't.
     """
     count = header["NAXIS"]
+    if not isinstance(count, int):
+        raise UnusableError(f"is damaged (NAXIS {count!r}); copy or save it again")
     if not 0 <= count <= MOST_DIMENSIONS:
         raise UnusableError(
             f"holds an array of {count} dimensions; 2 to {MOST_DIMENSIONS} are an image"

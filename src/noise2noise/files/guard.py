@@ -7,6 +7,7 @@ make it from: no codec can make so many pixels out of so few.
 import contextlib
 import logging
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ MAX_PIXELS = 500_000_000
 MAX_BYTES = 4 * 2**30
 """The largest plane that is decoded at once, in bytes."""
 
+_PACKAGE = Path(__file__).resolve().parents[1]
 _READING = threading.RLock()
 
 
@@ -55,10 +57,10 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(name: str | Path) -> Iterator[None]:
-    """Whatever goes wrong while a file is decoded is one sentence with its name.
+    """Whatever goes wrong with a file while it is decoded is one sentence with its name.
 
     Raises:
-        UserError: in the place of anything else.
+        UserError: in the place of anything else but mistakes of this package's own code.
     """
     try:
         with quiet():
@@ -70,12 +72,30 @@ def reading(name: str | Path) -> Iterator[None]:
     except MemoryError as error:
         raise UserError(f"{name} does not fit into memory") from error
     except Exception as error:
+        if _is_ours(error):
+            raise
         # Decoders that meet bytes they don't expect raise whatever their code happens to run into:
         # struct.error, IndexError, KeyError, SyntaxError, RecursionError, ... Only the text of an
         # OSError is meant for people; that of UnidentifiedImageError says nothing new.
         told = isinstance(error, OSError) and not isinstance(error, PIL.UnidentifiedImageError)
         reason = f" ({' '.join(str(error).split())})" if told else ""
         raise UserError(f"{name} is damaged or cut short{reason}; copy or save it again") from error
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether it is a mistake in the code, and the file isn't to blame: a name or a module that
+    isn't there, or, in this package, an argument or attribute that isn't.
+
+    Other packages' decoders meet the latter in damaged files, too.
+    """
+    if isinstance(error, (NameError, ImportError)):
+        return True
+    if not isinstance(error, (TypeError, AttributeError, AssertionError)):
+        return False
+    innermost = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        innermost = frame.f_code.co_filename
+    return Path(innermost).is_relative_to(_PACKAGE)
 
 
 def check_size(width: int, height: int) -> None:

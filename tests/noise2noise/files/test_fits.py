@@ -172,3 +172,18 @@ def test_without_astropy_one_sentence_says_what_to_install(tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "astropy.io", None)
     with pytest.raises(UserError, match=r"needs astropy.*; .* pip install 'noise2noise\[fits\]'"):
         open_stack(tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize(
+    "card", ["NAXIS   =                    2", "BSCALE  =                  2.0"]
+)
+def test_a_text_where_a_number_is_meant_is_damage(tmp_path, card):
+    image = fits.PrimaryHDU(values("i2", 8, 9))
+    image.header["BSCALE"] = 2.0
+    image.writeto(tmp_path / "a.fits")
+    content = (tmp_path / "a.fits").read_bytes()
+    assert card.encode() in content
+    broken = content.replace(card.encode(), f"{card[:10]}'{card[-1]}'".ljust(30).encode())
+    (tmp_path / "a.fits").write_bytes(broken)
+    with pytest.raises(UserError, match="is damaged"):
+        open_stack(tmp_path / "a.fits")

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL.JpegImagePlugin import get_sampling
 
+import noise2noise
 from noise2noise.errors import UserError
 from noise2noise.files import (
     Image,
     Metadata,
+    formats,
     from_unit,
     list_images,
     read_image,
@@ -445,6 +447,29 @@ def test_no_inside_of_a_decoder_is_shown(tmp_path):
     with pytest.raises(UserError) as caught:
         read_image(tmp_path / "a.png")
     assert str(caught.value).endswith("a.png is damaged or cut short; copy or save it again")
+
+
+@pytest.mark.parametrize(
+    ("code", "mistake"),
+    [
+        ("nothing_of_that_name", NameError),
+        ("import no_such_module", ImportError),
+        ("None.shape", AttributeError),
+        ("len(1)", TypeError),
+    ],
+)
+def test_a_mistake_in_our_code_is_not_called_a_damaged_file(tmp_path, monkeypatch, code, mistake):
+    write_image(tmp_path / "a.png", Image(noise((4, 5, 3))))
+    ours = compile(code, str(Path(noise2noise.__file__).parent / "files" / "png.py"), "exec")
+    monkeypatch.setattr(formats, "in_colour", lambda stack: exec(ours))
+    with pytest.raises(mistake):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_decoder_that_stumbles_has_met_a_damaged_file(tmp_path, monkeypatch):
+    write_image(tmp_path / "a.png", Image(noise((4, 5, 3))))
+    monkeypatch.setattr(formats, "in_colour", lambda stack: exec("None.shape"))
+    refuse(tmp_path / "a.png", "is damaged or cut short")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
