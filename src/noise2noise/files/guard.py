@@ -60,7 +60,7 @@ def reading(name: str | Path) -> Iterator[None]:
     """Whatever goes wrong with a file while it is decoded is one sentence with its name.
 
     Raises:
-        UserError: in the place of anything else but mistakes of this package's own code.
+        UserError: in the place of anything else but names and modules that aren't there.
     """
     try:
         with quiet():
@@ -71,9 +71,14 @@ def reading(name: str | Path) -> Iterator[None]:
         raise UserError(f"{name} {reason}") from reason
     except MemoryError as error:
         raise UserError(f"{name} does not fit into memory") from error
+    except (NameError, ImportError):  # mistakes of the program, whatever the file holds
+        raise
     except Exception as error:
-        if _is_ours(error):
-            raise
+        if place := _own_line(error):
+            raise UserError(
+                f"{name} could not be read: it is damaged, or a kind that this program has a "
+                f"mistake with ({type(error).__name__} in {place}); if others open it, report that"
+            ) from error
         # Decoders that meet bytes they don't expect raise whatever their code happens to run into:
         # struct.error, IndexError, KeyError, SyntaxError, RecursionError, ... Only the text of an
         # OSError is meant for people; that of UnidentifiedImageError says nothing new.
@@ -82,20 +87,16 @@ def reading(name: str | Path) -> Iterator[None]:
         raise UserError(f"{name} is damaged or cut short{reason}; copy or save it again") from error
 
 
-def _is_ours(error: Exception) -> bool:
-    """Whether it is a mistake in the code, and the file isn't to blame: a name or a module that
-    isn't there, or, in this package, an argument or attribute that isn't.
+def _own_line(error: Exception) -> str:
+    """Where this package's own code stumbled over a type, such as "tiff.py:312", or nothing.
 
-    Other packages' decoders meet the latter in damaged files, too.
+    Over a damaged file's, or by a mistake of its own: nobody can tell.
     """
-    if isinstance(error, (NameError, ImportError)):
-        return True
     if not isinstance(error, (TypeError, AttributeError, AssertionError)):
-        return False
-    innermost = ""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        innermost = frame.f_code.co_filename
-    return Path(innermost).is_relative_to(_PACKAGE)
+        return ""
+    innermost, line = list(traceback.walk_tb(error.__traceback__))[-1]
+    file = Path(innermost.f_code.co_filename)
+    return f"{file.name}:{line}" if file.is_relative_to(_PACKAGE) else ""
 
 
 def check_size(width: int, height: int) -> None:
