@@ -44,6 +44,14 @@ def tiles(length: int, tile: int, overlap: int, multiple: int) -> Iterator[Tile]
         yield Tile(slice(first, first + side), slice(start, stop), inner)
 
 
+def tile_around(length: int, core: slice, overlap: int, multiple: int) -> Tile:
+    """The tile that decides `core` alone; its ends, but for those of `core`, are multiples of
+    `multiple`, as `length` is."""
+    start = max(0, (core.start - overlap) // multiple * multiple)
+    stop = min(length, -(-(core.stop + overlap) // multiple) * multiple)
+    return Tile(slice(start, stop), core, slice(core.start - start, core.stop - start))
+
+
 def extended(part: np.ndarray, below: int, right: int) -> np.ndarray:
     """(C, H, W) with rows below and columns at the right, reflected."""
     if below == right == 0:

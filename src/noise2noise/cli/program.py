@@ -16,6 +16,7 @@ from noise2noise.errors import DivergedError, UserError, out_of_memory
 
 COMMANDS = {
     "denoise": "Remove noise from images and stacks of any size.",
+    "web": "Open a page in the browser: drop images, compare, save.",
     "inspect": "Measure the noise of images, each from itself alone.",
     "train": "Train a denoiser on pairs of noisy images.",
     "evaluate": "Measure how near denoised images come to clean ones.",

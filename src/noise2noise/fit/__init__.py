@@ -5,6 +5,7 @@
 - `configuration.py`: what can be asked for; the command's options are made from it.
 - `sources.py`: the data that a configuration names.
 - `trainer.py`, `folder.py`, `lock.py`: the loop, the files that it leaves, one writer at a time.
+- `pictures.py`: what epochs made of one validation image, to look at.
 - `observer.py`: how a run is watched and stopped from outside.
 """
 

@@ -5,18 +5,23 @@ last.safetensors    everything needed to go on: weights, optimizer, position, hi
 best.safetensors    the weights of the epoch with the best validation PSNR: the model to use
 history.csv         a line an epoch
 curves.png          the same, drawn
+validation/         what epochs made of one validation image, in small pictures
+train.log           what a run said that was resumed from a page
 .lock               while a process writes
+.stop               asks that process to stop
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from chainrule.serialization import replacing, save_tensors
@@ -25,6 +30,11 @@ from noise2noise.errors import UserError
 from noise2noise.fit.checkpoint import Checkpoint
 from noise2noise.fit.lock import locked
 from noise2noise.fit.observer import Epoch
+from noise2noise.fit.pictures import Pictures
+
+LOG = "train.log"
+
+_LOOK_SECONDS = 0.5  # between two looks at whether somebody asks to stop
 
 
 class RunFolder:
@@ -37,6 +47,9 @@ class RunFolder:
         self.best = self.path / "best.safetensors"
         self.history = self.path / "history.csv"
         self.curves = self.path / "curves.png"
+        self.pictures = self.path / "validation"
+        self._stop = self.path / ".stop"
+        self._looked_at = 0.0
         self._known: tuple[int, int] | None = None
 
     @contextmanager
@@ -55,6 +68,8 @@ class RunFolder:
                     f"another process has gone on with the run in {self.path}; resume it again"
                 )
             self._sweep()
+            with suppress(OSError):
+                self._stop.unlink()  # it was meant for a process that has ended
             yield
 
     def _sweep(self) -> None:
@@ -68,6 +83,20 @@ class RunFolder:
         with _refusal_explained(self.path):
             for path in (self.best, self.history, self.curves):
                 path.unlink(missing_ok=True)
+            Pictures(self.pictures).clear()
+
+    def ask_to_stop(self) -> None:
+        """Have the process that writes here save and stop, as Ctrl-C has it."""
+        with _refusal_explained(self._stop):
+            self._stop.touch()
+
+    def is_asked_to_stop(self) -> bool:
+        """Whether somebody asked this process to; looked at twice a second at most."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return False
+        self._looked_at = now
+        return self._stop.exists()
 
     def read_checkpoint(self) -> Checkpoint:
         """The checkpoint to go on from.
@@ -103,6 +132,13 @@ class RunFolder:
         writer.writerows(rows)
         with _refusal_explained(self.history), replacing(self.history, overwrite=True) as temporary:
             temporary.write_text(text.getvalue())
+
+    def keep_picture(
+        self, epoch: int, epochs: int, pair: tuple[np.ndarray, np.ndarray], clean: np.ndarray
+    ) -> None:
+        """As `Pictures.keep`."""
+        with _refusal_explained(self.pictures):
+            Pictures(self.pictures).keep(epoch, epochs, pair, clean)
 
     def draw_curves(self, history: Sequence[Epoch]) -> None:
         with _refusal_explained(self.curves):

@@ -65,6 +65,21 @@ def refuse_locked(folder: Path) -> None:
             pass
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process writes a run in `folder`. Nothing is made there to find out."""
+    try:
+        handle = os.open(folder / NAME, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        _take(handle)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _taken(path: Path, doing: str) -> int:
     """The open file, locked."""
     while True:

@@ -98,6 +98,7 @@ class Trainer:
         self.position = Position()
         self._saved_at = time.monotonic()
         self._drawn_at = -math.inf
+        self._pictured: np.ndarray | None = None  # what the last validation made of its first image
 
     @property
     def folder(self) -> Path:
@@ -207,7 +208,8 @@ class Trainer:
                 position.seconds = before + now - started
                 self.observer.on_step(position)
                 overdue = self.team.leads and now - self._saved_at > SAVE_SECONDS
-                wishes = self.team.agree(self.observer.should_stop(), overdue)
+                asked = self.team.leads and self.files.is_asked_to_stop()
+                wishes = self.team.agree(self.observer.should_stop() or asked, overdue)
                 if wishes.stop:
                     self._stop()
                 if wishes.save:
@@ -279,6 +281,9 @@ class Trainer:
                 self._save_model()
         if self.team.leads:
             self.files.write_history(self.position.history)
+            pair = self.validation.pairs[0]
+            if self._pictured is not None:
+                self.files.keep_picture(row.epoch, self.config.epochs, pair, self._pictured)
         finished = row.epoch == self.config.epochs
         if finished or time.monotonic() - self._drawn_at > DRAW_SECONDS:
             self._draw_curves()
@@ -303,6 +308,8 @@ class Trainer:
                 prediction = np.clip(prediction, 0, 1)
             if not np.isfinite(prediction).all():
                 raise self._divergence("a prediction")
+            if not values:
+                self._pictured = prediction
             values.append(psnr(prediction, reference))
         self.model.train()
         return self.team.mean(sum(values), len(values))

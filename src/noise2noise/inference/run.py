@@ -6,6 +6,7 @@ those of the result: beside these two no array is as large as the image.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -19,11 +20,11 @@ from noise2noise.files import STREAMED, Held, Scale, Stack, Survey, scale_of, su
 from noise2noise.guidance import ChannelPlanes, Guidance
 from noise2noise.inference.budget import tile_side
 from noise2noise.inference.known import Known, guide_of
-from noise2noise.inference.network import Network
+from noise2noise.inference.network import SMALLEST, Network
 from noise2noise.inference.settings import Settings
 from noise2noise.noise import remove_impulses
 from noise2noise.suiting import is_grey
-from noise2noise.tiling import Tile, extended, filled, tiles
+from noise2noise.tiling import Tile, extended, filled, tile_around, tiles
 
 if TYPE_CHECKING:
     from noise2noise.data import Track
@@ -76,9 +77,17 @@ class StackRun:
         self.impulses = 0
         if known is not None:
             self.seen, self.scale = known.seen, known.scale
-            return
-        self.seen = _NOTHING if scale else survey(stack)
-        self.scale = scale or scale_of(stack.header, self.seen)
+        else:
+            self.seen = _NOTHING if scale else survey(stack)
+            self.scale = scale or scale_of(stack.header, self.seen)
+        self._guide = self.guides()
+
+    def at(self, strength: float) -> StackRun:
+        """The same run at another strength, other than 0; what was measured of the noise is not
+        measured again."""
+        other = copy.copy(self)
+        other._settings = replace(self._settings, strength=strength)
+        return other
 
     def bands(self) -> Iterator[np.ndarray]:
         """Rows, (h, W, samples), from top to bottom, plane after plane. Beside what is in `stack`,
@@ -94,7 +103,6 @@ class StackRun:
             for columns in across
         )
         count = header.planes * len(down) * len(across)
-        guide = self.guides()
         noisy = clean = np.empty(0)
         tracked = self._track(cells, "Denoising", count) if self._track else cells
         for plane, rows, columns in tracked:
@@ -105,11 +113,40 @@ class StackRun:
             part = noisy[:, columns.whole, : header.colours]
             place = clean[:, columns.core, : header.colours]
             with naming(self._stack.name):
-                result = self._tile(part, rows, columns, guide(plane))
+                result = self._tile(part, rows, columns, self._guide(plane))
             place[...] = result[: place.shape[0], : place.shape[1]]
             wanted, inside = _meeting(rows.core, self._core[0]), self._core[1]
             if columns is across[-1] and wanted.start < wanted.stop:
                 yield clean[wanted, inside]
+
+    def window(
+        self, plane: int, rows: slice, columns: slice, overlap: int | None = None
+    ) -> np.ndarray:
+        """A part of a plane alone, (h, w, samples), for whoever looks at no more than that.
+
+        Arguments:
+            plane: counted as the stack does.
+            rows, columns: of the part; they lie in the plane.
+            overlap: how many pixels around the part the network sees at least. By default all that
+                reach it, and the result is what `bands` has there, but for rounding of floats.
+        """
+        header, network = self._stack.header, self._network
+        asked = network.overlap if overlap is None else min(overlap, network.overlap)
+        around = max(asked, SMALLEST, network.multiple)
+        down, across = (
+            tile_around(size + network.missing(size), core, around, network.multiple)
+            for size, core in ((header.height, rows), (header.width, columns))
+        )
+        noisy = self._stack.read(
+            plane,
+            slice(down.whole.start, min(down.whole.stop, header.height)),
+            slice(across.whole.start, min(across.whole.stop, header.width)),
+        )
+        clean = noisy[down.inner, across.inner].copy()  # with its transparency
+        with naming(self._stack.name):
+            part = noisy[..., : header.colours]
+            clean[..., : header.colours] = self._tile(part, down, across, self._guide(plane))
+        return clean
 
     def _tile_side(self, writing: Held) -> int:
         network, stack, tile = self._network, self._stack, self._settings.tile

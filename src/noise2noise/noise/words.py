@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from noise2noise.noise.profile import NoiseProfile
 
 SMOOTHED = 1.5
@@ -20,37 +22,60 @@ def is_correlated(profile: NoiseProfile) -> bool:
     return middle > SMOOTHED * fine and coarse > SMOOTHED * fine
 
 
+Kind = Literal["unsure", "none", "correlated", "growing", "even"]
+"""What noise is like: can't be told, none, reaches from pixel to pixel, grows with the brightness,
+the same at every brightness."""
+
+_CLAUSES: dict[Kind, str] = {
+    "unsure": "there is too little in this image to tell its noise from its texture",
+    "none": "there is no noise to be found",
+    "correlated": "the noise is correlated between pixels: it has been resampled, smoothed or "
+    "compressed",
+    "growing": "the noise is independent from pixel to pixel and grows with the brightness",
+    "even": "the noise is independent from pixel to pixel and the same at every brightness",
+}
+
+
+def kind_of(profile: NoiseProfile, brightest: float) -> Kind:
+    """What the noise is like, in a word; `brightest` as for `describe`."""
+    if profile.confidence < _SURE:
+        return "unsure"
+    if profile.pixel == 0:
+        return "none"
+    if is_correlated(profile):
+        return "correlated"
+    dark, bright = (
+        sum(float(profile.variance(level, channel)) for channel in range(profile.channels))
+        for level in (profile.black, brightest)
+    )
+    return "growing" if bright > _GROWS**2 * dark else "even"
+
+
 def describe(profile: NoiseProfile, brightest: float) -> str:
     """What the noise is like, in one clause without a full stop.
 
     Arguments:
         brightest: the brightest level of the image, in the profile's units.
     """
-    if profile.confidence < _SURE:
-        return "there is too little in this image to tell its noise from its texture"
-    if profile.pixel == 0:
-        return "there is no noise to be found"
-    return "; ".join([_kind(profile, brightest), *_besides(profile)])
+    kind = kind_of(profile, brightest)
+    besides = [] if kind in ("unsure", "none") else _besides(profile)
+    return "; ".join([_CLAUSES[kind], *besides])
 
 
-def _kind(profile: NoiseProfile, brightest: float) -> str:
-    if is_correlated(profile):
-        return (
-            "the noise is correlated between pixels: it has been resampled, smoothed or compressed"
-        )
-    dark, bright = (
-        sum(float(profile.variance(level, channel)) for channel in range(profile.channels))
-        for level in (profile.black, brightest)
-    )
-    if bright > _GROWS**2 * dark:
-        return "the noise is independent from pixel to pixel and grows with the brightness"
-    return "the noise is independent from pixel to pixel and the same at every brightness"
+def is_shared(profile: NoiseProfile) -> bool:
+    """Whether the noise is much the same in all channels."""
+    return profile.correlation.channels > _SAME
+
+
+def has_impulses(profile: NoiseProfile) -> bool:
+    """Whether there are impulses worth a word."""
+    return profile.impulses > _NOTICED
 
 
 def _besides(profile: NoiseProfile) -> list[str]:
     found = []
-    if profile.correlation.channels > _SAME:
+    if is_shared(profile):
         found.append("it is much the same in all channels")
-    if profile.impulses > _NOTICED:
+    if has_impulses(profile):
         found.append(f"{100 * profile.impulses:.2g} % of the values are impulses")
     return found

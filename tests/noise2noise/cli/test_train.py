@@ -94,6 +94,7 @@ def test_two_folders_of_noisy_images_become_a_model(run, photo_of_noise):
         "best.safetensors",
         "history.csv",
         "curves.png",
+        "validation",
     }
     assert json.loads((folder / "config.json").read_text())["pairs"] == ["A", "B"]
     assert len(history(folder)) == 3

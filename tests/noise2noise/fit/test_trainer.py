@@ -46,6 +46,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def bytes_in(folder: Path) -> dict[Path, bytes]:
+    """All files of a run."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def scene(seed: int, height: int = 32, width: int = 32) -> np.ndarray:
     """A smooth grey picture in [0.2, 0.8]."""
     rng = np.random.default_rng(seed)
@@ -313,11 +318,11 @@ def test_more_epochs_may_be_asked_for(folders, tmp_path):
 
 def test_a_finished_run_has_nothing_left_to_do(folders, tmp_path):
     trainer_of(tiny(folders, epochs=1), tmp_path).fit()
-    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    files = bytes_in(tmp_path)
     again = trainer_of(tiny(folders, epochs=1), tmp_path)
     again.resume()
     again.fit()
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+    assert bytes_in(tmp_path) == files
 
 
 def test_a_new_run_replaces_an_older_one_at_once(folders, tmp_path):
@@ -611,7 +616,7 @@ def test_a_full_disk_leaves_what_was_saved(folders, tmp_path, undisturbed, monke
     stop_after(trainer, STEPS + 2)
     with pytest.raises(TrainingStopped):
         trainer.fit()
-    saved = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    saved = bytes_in(tmp_path)
 
     def full(path: Path, overwrite: bool = False) -> Any:
         if Path(path).name == name:
@@ -634,7 +639,7 @@ def test_a_full_disk_leaves_what_was_saved(folders, tmp_path, undisturbed, monke
 
 def test_a_disk_that_refuses(folders, run):
     resource = pytest.importorskip("resource")
-    before = {path: path.read_bytes() for path in run.iterdir()}
+    before = bytes_in(run)
     resumed = trainer_of(tiny(folders), run)
     resumed.resume()
     stop_after(resumed, 4)
@@ -645,7 +650,7 @@ def test_a_disk_that_refuses(folders, run):
             resumed.fit()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert {path: path.read_bytes() for path in run.iterdir()} == before
+    assert bytes_in(run) == before
 
 
 def test_a_folder_that_can_not_be_made_is_told_before_training(folders, tmp_path):

@@ -4,12 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from noise2noise import networks
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.files import STREAMED, ArrayStack, Header, Held, Stack
 from noise2noise.inference import Network, Settings, needed, parse_memory, tile_side
+from noise2noise.model_info import ModelInfo
 from noise2noise.shipped import shipped_models
 
 BACKGROUND, SIGMA, WIDTH = 0.1, 0.01, 1.2
@@ -156,3 +158,39 @@ def test_memory_is_said_as_people_say_it(text, size):
 def test_other_words_for_memory_are_refused(text):
     with pytest.raises(UserError, match="is no amount of memory; say it like 2GB"):
         parse_memory(text)
+
+
+@pytest.mark.parametrize("architecture", ["compact", "guided"])
+def test_a_window_is_what_the_whole_has_there(architecture):
+    rng = np.random.default_rng(0)
+    noisy = (40 + 20 * rng.random((150, 170))).astype(np.float32)
+    model = made(architecture)
+    run = model.run(stack_of(noisy), Settings())
+    whole = np.concatenate(list(run.bands()))
+    for rows, columns in ((slice(0, 150), slice(0, 170)), (slice(37, 81), slice(149, 170))):
+        window = run.window(0, rows, columns)
+        np.testing.assert_allclose(window, whole[rows, columns], rtol=1e-5, atol=1e-4)
+    near = run.window(0, slice(70, 80), slice(80, 90), overlap=8)
+    assert near.shape == (10, 10, 1)
+    assert (
+        np.abs(near - whole[70:80, 80:90]).mean() < np.abs(noisy[70:80, 80:90, None] - near).mean()
+    )
+
+
+def test_another_strength_of_a_run_is_a_run_of_that_strength():
+    rng = np.random.default_rng(0)
+    noisy = (40 + 20 * rng.random((60, 70))).astype(np.float32)
+    model = made("guided")
+    half = np.concatenate(list(model.run(stack_of(noisy), Settings()).at(0.5).bands()))
+    expected = np.concatenate(list(model.run(stack_of(noisy), Settings(strength=0.5)).bands()))
+    np.testing.assert_array_equal(half, expected)
+
+
+def made(architecture: str) -> Denoiser:
+    """A network that was never trained, whose weights all do something."""
+    sizes = networks.sizes_of(architecture, {"channels": 1, "width": 8})
+    with networks.seeded(0):
+        network = networks.build(architecture, **sizes)
+        for weight in network.parameters():
+            weight += 0.05 * torch.randn(weight.shape)
+    return Denoiser(network, ModelInfo("made", architecture, sizes, "", "", 0))

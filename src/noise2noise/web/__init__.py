@@ -1,0 +1,17 @@
+"""A page in the browser: files are dropped, looked at before and after, and saved.
+
+- `server.py`: the addresses, and the process that answers them.
+- `guard.py`: who may ask: hosts, origins, the token, what a page may load.
+- `limits.py`: how much one page, and all together, may take.
+- `pages.py`: an open page: its folder, its files, what it waits for.
+- `picture.py`: a file on a page: what it is, in words and in tiles.
+- `display.py`: stored values as something a screen can show.
+- `computing.py`: models, and whose turn it is to compute.
+- `jobs.py`: files that are to be saved, one after another, as `noise2noise denoise` would.
+- `archive.py`: several results as one zip.
+- `runs.py`: the training runs of a folder.
+- `static/`: the page itself, as the browser gets it; `words/`, its languages.
+
+Nothing of the page is fetched from anywhere but this process, and no file leaves it but to the page
+that brought it.
+"""

@@ -1,0 +1,163 @@
+"""Files that are to be saved, one after another, as `noise2noise denoise` would."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from noise2noise.batch import Models as Choice
+from noise2noise.batch import Names, Result, Source, Status, StoppedError, Work
+from noise2noise.batch.find import RESULT
+from noise2noise.errors import UserError
+from noise2noise.web.limits import RefusedError
+from noise2noise.web.picture import Room, Way
+
+State = Literal["waiting", "working", "done", "failed", "cancelled"]
+
+
+@dataclass
+class Job:
+    """One file on its way.
+
+    Attributes:
+        file: the file's identity on its page.
+        source: where it lies.
+        folder: where its result goes, which is the job's own.
+        way: how it is denoised.
+        id: nobody guesses it.
+        state, share: how far it is, from 0 to 1.
+        error: why it failed.
+        result: what was written.
+        facts: of one that is done, as `noise2noise denoise --json` has them.
+        stop: set to stop it.
+    """
+
+    file: str
+    source: Path
+    folder: Path
+    way: Way
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    state: State = "waiting"
+    share: float = 0.0
+    error: str = ""
+    result: Path | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.state not in ("waiting", "working")
+
+    def as_json(self) -> dict[str, Any]:
+        """For the page."""
+        return {
+            "id": self.id,
+            "file": self.file,
+            "state": self.state,
+            "share": round(self.share, 4),
+            "error": self.error,
+            "result": None if self.result is None else self.result.name,
+            "facts": self.facts,
+        }
+
+
+class Jobs:
+    """The queue of all pages, and the thread that works on it."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._pool = ThreadPoolExecutor(1, "save")
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Let jobs wait for their turn.
+
+        Raises:
+            RefusedError: too many wait.
+        """
+        new = list(jobs)
+        with self._lock:
+            if self._count + len(new) > self._room.limits.waiting:
+                raise RefusedError(
+                    429,
+                    f"{self._count} files wait to be saved already, and at most "
+                    f"{self._room.limits.waiting} may; try again when some are done",
+                )
+            self._count += len(new)
+        for job in new:
+            self._pool.submit(self._do, job)
+
+    def close(self) -> None:
+        """Begin no more."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _do(self, job: Job) -> None:
+        try:
+            if job.stop.is_set():
+                job.state = "cancelled"
+                return
+            job.state = "working"
+            self._finish(job, self._work(job)(Source(job.source)))
+        except StoppedError:
+            job.state = "cancelled"
+        except UserError as error:
+            job.state, job.error = "failed", str(error)
+        except Exception as error:
+            job.state, job.error = "failed", f"{job.source.name} could not be saved ({error})"
+        finally:
+            if job.state == "cancelled" or job.stop.is_set():
+                _remove(job.folder)
+            with self._lock:
+                self._count -= 1
+
+    def _finish(self, job: Job, result: Result) -> None:
+        if result.status is Status.DONE:
+            job.result, job.facts, job.share = result.output, result.facts or {}, 1.0
+            job.state = "done"
+        else:
+            job.error = result.error.replace(f"{job.source.parent}/", "")
+            job.state = "failed"
+
+    def _work(self, job: Job) -> Work:
+        """As the command makes it of its options.
+
+        Raises:
+            UserError: the model isn't offered, or can't be used in this way.
+        """
+        models, way = self._room.models, job.way
+        choice = Choice(way.model or None, way.quality)
+        settings = way.settings()
+        for name in choice.candidates:
+            models.load(name).check(settings)
+
+        def progress(source: Source, share: float) -> None:
+            del source
+            job.share = share
+
+        return Work(
+            Names(job.folder, None, f"{{stem}}{RESULT}{{suffix}}"),
+            choice,
+            settings,
+            said={"axes": None, "channel_axis": None, "white": None},
+            stop=job.stop,
+            progress=progress,
+            turn=self._room.turns.after,
+            load=models.load,
+        )
+
+
+def _remove(folder: Path) -> None:
+    """A result that nobody wants any more; the folders above it too, where the page is closed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()
