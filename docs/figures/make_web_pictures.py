@@ -18,7 +18,7 @@ import numpy as np
 import PIL.Image
 import skimage.data
 import tifffile
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from noise2noise.noise.corruptions import parse
 
