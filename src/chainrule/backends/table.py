@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -79,10 +80,11 @@ def backend(name: str | None = None) -> str:
     """Tell which backend computes with float32 on the CPU, and with `name` set it.
 
     Set for the whole process, but for those who are inside of a `use_backend`. "native" is the
-    compiled kernels, for float32 on the CPU; other dtypes and devices go to the reference all the
-    same. "reference" is the textbook version, for everything. Others are those that `register` was
-    told of. At first it is the one that the environment variable CHAINRULE_BACKEND names, else
-    native where it was compiled.
+    compiled kernels, for float32 on the CPU; other dtypes and devices go elsewhere all the same.
+    "triton" is the kernels for CUDA devices, which compute wherever there is one. "reference" is
+    the textbook version, for everything. Others are those that `register` was told of. At first it
+    is the one that the environment variable CHAINRULE_BACKEND names, else native where it was
+    compiled.
 
     Raises:
         ValueError: there is no such backend.
@@ -175,6 +177,8 @@ def _table() -> Table:
 
 def _with_registered(chosen: Backend) -> Table:
     """What was registered for a device and dtype, and `chosen` over it."""
+    if "triton" not in _backends and torch.cuda.is_available() and find_spec("triton"):
+        _backends["triton"] = _named("triton")
     table = Table({}, REFERENCE.ops)
     for each in (*_backends.values(), chosen):
         if each.serves is not None or each is chosen:
@@ -197,6 +201,9 @@ def _named(name: str) -> Backend:
     if name == "native" and name not in _backends:
         native = _load_native()
         _backends[name] = _as_backend(native, name, native.SERVES)
+    if name == "triton" and name not in _backends:
+        triton = _load_triton()
+        _backends[name] = _as_backend(triton, name, triton.SERVES)
     if name not in _backends:
         names = " or ".join(f'"{known}"' for known in sorted({"native", *_backends}))
         raise ValueError(f"there is no backend {name!r}; choose {names}")
@@ -214,6 +221,16 @@ def _load_native() -> Any:
     except ImportError as error:
         raise ImportError(
             f"chainrule runs without its compiled kernels, several times slower: {_why(error)}"
+        ) from error
+
+
+def _load_triton() -> Any:
+    try:
+        return importlib.import_module("chainrule.backends.triton")
+    except ImportError as error:
+        raise ImportError(
+            f"the kernels for GPUs need Triton, which isn't there ({error}); install it with "
+            "pip install 'noise2noise[gpu]'"
         ) from error
 
 

@@ -1,0 +1,84 @@
+"""What the kernels share: activations as they are loaded and stored, blocks, precision."""
+
+# Triton compiles what it calls a constexpr from plain numbers and strings.
+# pyright: reportArgumentType=false, reportOperatorIssue=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+"""Whether kernels run on the CPU, statement by statement; Triton asks that once, too."""
+
+FLAT = 1024
+"""Elements that one program of an elementwise kernel computes."""
+
+
+@triton.jit
+def activated(z, KIND: tl.constexpr, slope):
+    """y = f(z), in float32."""
+    if KIND == "relu":
+        z = tl.maximum(z, 0.0)
+    elif KIND == "leaky_relu":
+        z = tl.where(z > 0, z, z * slope)
+    elif KIND == "sigmoid":
+        z = 1 / (1 + tl.exp(-z))
+    elif KIND == "tanh":
+        z = 2 / (1 + tl.exp(-2 * z)) - 1
+    return z
+
+
+@triton.jit
+def deactivated(gy, y, KIND: tl.constexpr, slope):
+    """dL/dz from dL/dy and y = f(z), in float32."""
+    if KIND == "relu":
+        gy = tl.where(y > 0, gy, 0.0)
+    elif KIND == "leaky_relu":
+        gy = tl.where(y > 0, gy, gy * slope)
+    elif KIND == "sigmoid":
+        gy = gy * y * (1 - y)
+    elif KIND == "tanh":
+        gy = gy * (1 - y * y)
+    return gy
+
+
+def precision(x: Tensor) -> str:
+    """How float32 is multiplied: as `torch.set_float32_matmul_precision` says.
+
+    "highest" is three passes of TF32, whose rounding is about that of float32; "high" and "medium"
+    are one.
+    """
+    if x.dtype != torch.float32 or INTERPRETED:
+        return "ieee"
+    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+
+
+def flat(x: Tensor) -> bool:
+    """Whether x fills its memory without gaps, in its own order or channels_last."""
+    return x.is_contiguous() or (
+        x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def grid(count: int) -> tuple[int]:
+    """Programs of an elementwise kernel."""
+    return (triton.cdiv(count, FLAT),)
+
+
+def tuned(configs: list[Any], key: list[str]) -> Any:
+    """A kernel whose blocks are chosen by trying them, once for each key, and kept on the disk."""
+    if INTERPRETED:
+        return triton.heuristics({name: _first(configs, name) for name in configs[0].kwargs})
+    return triton.autotune(configs, key, cache_results=True)
+
+
+def _first(configs: list[Any], name: str) -> Any:
+    value = configs[0].kwargs[name]
+    return lambda _: value
