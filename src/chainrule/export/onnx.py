@@ -18,8 +18,8 @@ from torch import Tensor
 
 from chainrule.backends.record import Op, Value
 from chainrule.export.graph import ExportError, Writer, onnx_package
-from chainrule.export.layers import LAYERS
 from chainrule.export.ops import OPS
+from chainrule.export.sequences import LAYERS
 from chainrule.module import Module
 from chainrule.recording import Call, Recording, record
 from chainrule.serialization import replacing
@@ -46,8 +46,9 @@ def to_onnx(
 ) -> Any:
     """The model in evaluation, as an `onnx.ModelProto` with its weights.
 
-    The first dimension of an input is free, and of images (N, C, H, W) height and width are too.
-    The weights have their names in the state dict.
+    The first dimension of an input is free, and of images (N, C, H, W) height and width are too; of
+    sequences and volumes every size that the model takes doubled as well. The weights have their
+    names in the state dict.
 
     Args:
         model: stays as it is.
@@ -74,6 +75,7 @@ def to_onnx(
     _check_names("outputs", outputs, recording.outputs)
     for value in (*recording.inputs, *model.parameters()):
         _check_dtype(value.dtype)
+    free = _free_sizes(model, recording)
     write = Writer(model.state_dict())
     names = dict(zip((value.number for value in recording.inputs), inputs, strict=True))
     for result, name in zip(_written(recording, write, names), outputs, strict=True):
@@ -81,9 +83,9 @@ def to_onnx(
     graph = onnx.helper.make_graph(
         write.nodes,
         type(model).__name__,
-        [_declared(onnx, *each) for each in zip(inputs, recording.inputs, strict=True)],
+        [_declared(onnx, *each, free) for each in zip(inputs, recording.inputs, strict=True)],
         [
-            _declared(onnx, *each, recording.inputs)
+            _declared(onnx, *each, free, recording.inputs)
             for each in zip(outputs, recording.outputs, strict=True)
         ],
         [onnx.numpy_helper.from_array(values, name) for name, values in write.constants.items()],
@@ -225,9 +227,55 @@ def _check_names(what: str, names: Sequence[str], values: tuple[Value, ...]) -> 
         )
 
 
-def _declared(onnx: Any, name: str, value: Value, inputs: tuple[Value, ...] = ()) -> Any:
+def _free_sizes(model: Module, recording: Recording) -> dict[tuple[int, int], str | None]:
+    """Of inputs and outputs that are no images, the dimensions that are free, and their names.
+
+    A size is free if the model takes it doubled as well, wherever the inputs have it. By the number
+    of the value and the place; None is one that follows from the others.
+    """
+    places = [
+        (value, place)
+        for value in recording.inputs
+        if len(value.shape) != 4
+        for place in range(1, len(value.shape))
+    ]
+    free: dict[tuple[int, int], str | None] = {}
+    for size in dict.fromkeys(value.shape[place] for value, place in places):
+        chosen = {(v.number, place) for v, place in places if v.shape[place] == size}
+        doubled = [_doubled(value, chosen) for value in recording.inputs]
+        try:
+            again = record(_evaluating(model), *doubled)
+        except (TypeError, ValueError, RuntimeError, IndexError):
+            continue
+        name = "length" if not free else f"length_{len(free)}"
+        free.update(dict.fromkeys(chosen, name))
+        for value, other in zip(recording.outputs, again.outputs, strict=True):
+            changed = zip(value.shape, other.shape, strict=True)
+            for place, (one, two) in enumerate(changed):
+                if one != two and (value.number, place) not in free:
+                    free[value.number, place] = name if (one, two) == (size, 2 * size) else None
+    return free
+
+
+def _doubled(value: Value, chosen: set[tuple[int, int]]) -> Tensor:
+    shape = [
+        2 * size if (value.number, place) in chosen else size
+        for place, size in enumerate(value.shape)
+    ]
+    return torch.empty(shape, dtype=value.dtype, device="meta")
+
+
+def _declared(
+    onnx: Any,
+    name: str,
+    value: Value,
+    free: Mapping[tuple[int, int], str | None],
+    inputs: tuple[Value, ...] = (),
+) -> Any:
     """What the graph says of an input, or, given the inputs, of an output."""
     sizes: list[int | str | None] = ["batch", *value.shape[1:]] if value.shape else []
+    for place in range(1, len(sizes)):
+        sizes[place] = free.get((value.number, place), sizes[place])
     if len(value.shape) == 4:
         sizes[2:] = _IMAGE[2:]
         alike = any(each.shape[2:] == value.shape[2:] for each in inputs if len(each.shape) == 4)

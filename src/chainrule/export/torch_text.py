@@ -19,11 +19,16 @@ from chainrule.graph import Add, Channels, Concatenate, Graph, Subtract
 from chainrule.layers import (
     ELU,
     GELU,
+    GRU,
+    LSTM,
     AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
     BilinearUpsampling,
+    Conv1d,
     Conv2d,
+    Conv3d,
+    ConvTranspose1d,
     ConvTranspose2d,
     Dropout,
     Embedding,
@@ -36,6 +41,7 @@ from chainrule.layers import (
     LeakyReLU,
     Linear,
     MaxPool2d,
+    MultiHeadAttention,
     Multiply,
     NearestUpsampling,
     PixelShuffle,
@@ -146,9 +152,7 @@ class _Lines:
                 f"{type(module).__name__}{where} can't be exported: torch.nn has no counterpart "
                 "that is known here; export it as ONNX, or build it from layers that have one"
             )
-        for name, value in vars(module).items():
-            if isinstance(value, Tensor):
-                self.state[place + name] = value
+        self.state.update({place + name: value for name, value in module.named_tensors()})
         expression = write(module)
         own = expression.partition("(")[0]
         if own in _CLASSES:
@@ -212,7 +216,10 @@ _LAYERS: dict[type[Module], Callable[..., str]] = {
             AdaptiveAvgPool2d,
             AvgPool2d,
             BatchNorm2d,
+            Conv1d,
             Conv2d,
+            Conv3d,
+            ConvTranspose1d,
             ConvTranspose2d,
             Dropout,
             ELU,
@@ -245,6 +252,9 @@ _LAYERS: dict[type[Module], Callable[..., str]] = {
     NearestUpsampling: _upsampling("nearest"),
     BilinearUpsampling: _upsampling("bilinear"),
     LayerNorm2d: repr,
+    LSTM: repr,
+    GRU: repr,
+    MultiHeadAttention: lambda layer: f"MultiHeadAttention({layer.arguments()})",
     Add: lambda layer: "Add()",
     Subtract: lambda layer: "Subtract()",
     Multiply: lambda layer: "Multiply()",
@@ -320,6 +330,36 @@ class Channels(nn.Module):
 class LayerNorm2d(nn.LayerNorm):
     def forward(self, x):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+""",
+    "LSTM": """\
+class LSTM(nn.LSTM):
+    def forward(self, x, *states):
+        y, after = super().forward(x, states or None)
+        return (y, *after) if states else y
+""",
+    "GRU": """\
+class GRU(nn.GRU):
+    def forward(self, x, *states):
+        y, after = super().forward(x, *states)
+        return (y, after) if states else y
+""",
+    "MultiHeadAttention": """\
+class MultiHeadAttention(nn.MultiheadAttention):
+    def __init__(self, *sizes, causal=False, **options):
+        super().__init__(*sizes, **options)
+        self.causal = causal
+
+    def forward(self, query, *others):
+        key, value, *masks = others if len(others) > 1 else (query, query, *others)
+        padding, mask, *_ = *masks, None, None
+        if self.causal:
+            length, sources = (x.shape[1 if self.batch_first else 0] for x in (query, key))
+            later = query.new_ones(length, sources, dtype=torch.bool).triu(1)
+            if mask is not None and mask.is_floating_point():
+                mask = mask.masked_fill(later, -torch.inf)
+            else:
+                mask = later if mask is None else mask | later
+        return super().forward(query, key, value, padding, False, mask)[0]
 """,
     "Graph": """\
 class Graph(nn.Module):

@@ -197,14 +197,17 @@ class MultiHeadAttention(Module):
         return self.in_proj_weight
 
     def arguments(self) -> str:
+        embed_dim, *sizes = (weight.shape[1] for weight, _ in self._projections())
         shown = {
             "dropout": (self.dropout, 0),
             "bias": (self.in_proj_bias is not None, True),
+            "kdim": (sizes[0], embed_dim),
+            "vdim": (sizes[1], embed_dim),
             "batch_first": (self.batch_first, False),
             "causal": (self.causal, False),
         }
         given = [f", {name}={value}" for name, (value, usual) in shown.items() if value != usual]
-        return f"{self.out_proj.weight.shape[0]}, {self.num_heads}" + "".join(given)
+        return f"{embed_dim}, {self.num_heads}" + "".join(given)
 
 
 MultiheadAttention = MultiHeadAttention

@@ -30,17 +30,21 @@ from chainrule import (
     GroupNorm,
     Identity,
     InstanceNorm2d,
+    Inverse,
     LayerNorm,
     LayerNorm2d,
     LeakyReLU,
     Linear,
     MaxPool2d,
     Module,
+    MonotoneSpline,
     MultiHeadAttention,
     Multiply,
     NearestUpsampling,
+    PiecewiseLinear,
     PixelShuffle,
     PixelUnshuffle,
+    PositiveSpline,
     ReflectionPad2d,
     ReLU,
     ReplicationPad2d,
@@ -138,20 +142,40 @@ OTHERS: list[tuple[str, Make, tuple[int, ...]]] = [
     ("GroupNorm of vectors", lambda: GroupNorm(2, 4), (5, 4)),
 ]
 
+SEQUENCES: list[tuple[str, Make, tuple[int, ...]]] = [
+    ("Conv1d", lambda: Conv1d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2), (2, 4, 11)),
+    ("Conv1d same", lambda: Conv1d(3, 2, 4, padding="same", bias=False), (2, 3, 9)),
+    ("ConvTranspose1d", lambda: ConvTranspose1d(4, 6, 3, 2, 1, 1, groups=2), (2, 4, 7)),
+    ("Conv3d", lambda: Conv3d(2, 4, (2, 3, 1), (1, 2, 1), (1, 0, 2), groups=2), (2, 2, 5, 9, 7)),
+    ("Conv3d same", lambda: Conv3d(2, 3, (2, 3, 4), padding="same", dilation=2), (1, 2, 6, 7, 9)),
+    ("LSTM", lambda: LSTM(3, 4), (5, 2, 3)),
+    ("LSTM deep", lambda: LSTM(3, 4, 2, batch_first=True, bidirectional=True), (2, 5, 3)),
+    ("LSTM no bias", lambda: LSTM(3, 4, bias=False), (5, 2, 3)),
+    ("GRU", lambda: GRU(3, 4), (5, 2, 3)),
+    ("GRU deep", lambda: GRU(3, 4, 3, bias=False, bidirectional=True), (5, 2, 3)),
+    ("MultiHeadAttention", lambda: MultiHeadAttention(8, 2), (5, 2, 8)),
+    ("MultiHeadAttention causal", lambda: attention(causal=True), (2, 5, 8)),
+    ("MultiHeadAttention plain", lambda: attention(bias=False), (2, 5, 8)),
+]
+"""Their lengths, one of the dimensions after the first, may become any other."""
+
+
+def attention(**options: Any) -> Module:
+    return MultiHeadAttention(8, 2, batch_first=True, **options)
+
+
 OF_INTEGERS: list[tuple[str, Make]] = [
     ("Embedding", lambda: Embedding(7, 3)),
     ("Embedding padded", lambda: Sequential(Embedding(7, 3, padding_idx=2), Linear(3, 2))),
 ]
 
-NAMES = {name.partition(" ")[0] for name, *_ in (*ON_IMAGES, *OTHERS, *OF_INTEGERS)}
+NAMES = {name.partition(" ")[0] for name, *_ in (*ON_IMAGES, *OTHERS, *SEQUENCES, *OF_INTEGERS)}
 NAMES |= {type(module).__name__ for _, module in joined().named_children()}
 
 REFUSED: dict[str, tuple[Make, tuple[int, ...]]] = {
-    "Conv1d": (lambda: Conv1d(3, 4, 3), (2, 3, 9)),
-    "ConvTranspose1d": (lambda: ConvTranspose1d(3, 4, 3), (2, 3, 9)),
-    "Conv3d": (lambda: Conv3d(3, 4, 3), (2, 3, 5, 6, 7)),
-    "GRU": (lambda: GRU(3, 4), (5, 2, 3)),
-    "LSTM": (lambda: LSTM(3, 4), (5, 2, 3)),
-    "MultiHeadAttention": (lambda: MultiHeadAttention(4, 2), (5, 2, 4)),
+    "Inverse": (lambda: Inverse(MonotoneSpline(3)), (2, 3)),
+    "MonotoneSpline": (lambda: MonotoneSpline(3), (2, 3)),
+    "PiecewiseLinear": (lambda: PiecewiseLinear(3), (2, 3)),
+    "PositiveSpline": (lambda: PositiveSpline(3), (2, 3)),
 }
 """Layers that say in a sentence that they aren't exported."""

@@ -16,7 +16,16 @@ from chainrule import Conv2d, Module, ReLU, Residual, Sequential, Tape, fuse, la
 from chainrule.export import ExportError, Writer, save_onnx, to_onnx, translates
 from chainrule.export.onnx import OPSETS
 from chainrule.recording import Call
-from tests.chainrule.export.cases import IMAGES, NAMES, OF_INTEGERS, ON_IMAGES, OTHERS, REFUSED
+from tests.chainrule.export.cases import (
+    IMAGES,
+    NAMES,
+    OF_INTEGERS,
+    ON_IMAGES,
+    OTHERS,
+    REFUSED,
+    SEQUENCES,
+    attention,
+)
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -63,6 +72,61 @@ def test_a_layer_of_vectors_computes_the_same_for_any_batch(name, make, shape):
     proto = to_onnx(model, shape)
     for batch in (shape[0], 1, 5):
         assert_alike(proto, model, torch.randn(batch, *shape[1:]))
+
+
+@pytest.mark.parametrize(("name", "make", "shape"), SEQUENCES, ids=[name for name, *_ in SEQUENCES])
+def test_a_layer_of_sequences_or_volumes_computes_the_same_at_any_length(name, make, shape):
+    model = shaken(make())
+    proto = to_onnx(model, shape)
+    assert_alike(proto, model, torch.randn(shape))
+    dims = proto.graph.input[0].type.tensor_type.shape.dim
+    free = [place for place, dim in enumerate(dims) if dim.dim_param]
+    assert len(free) >= 2
+    for more in (1, 4):
+        other = [size + more if place in free else size for place, size in enumerate(shape)]
+        assert_alike(proto, model, torch.randn(other))
+
+
+MASKS = {
+    "none": lambda: (),
+    "padding": lambda: (torch.arange(12).reshape(2, 6) % 5 == 1,),
+    "bool": lambda: (torch.arange(12).reshape(2, 6) > 5, torch.rand(4, 6) < 0.3),
+    "each": lambda: (torch.zeros(2, 6).bool(), torch.rand(4, 4, 6) < 0.3),
+    "float": lambda: (torch.zeros(2, 6).bool(), torch.randn(4, 6)),
+}
+
+
+@pytest.mark.parametrize("masks", MASKS)
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"kdim": 3, "vdim": 5}])
+def test_attention_to_others_computes_the_same(masks, options):
+    """Of the second sample no key is seen, where there is a mask of two kinds."""
+    torch.manual_seed(0)
+    model = shaken(attention(**options))
+    widths = 8, options.get("kdim", 8), options.get("vdim", 8)
+    inputs = [torch.randn(2, size, width) for size, width in zip((4, 6, 6), widths, strict=True)]
+    inputs += MASKS[masks]()
+    names = [f"i{place}" for place in range(len(inputs))]
+    assert_alike(to_onnx(model, *inputs, inputs=names), model, *inputs)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 3, "bidirectional": True}])
+@pytest.mark.parametrize(("kind", "states"), [(layers.LSTM, 2), (layers.GRU, 1)])
+def test_states_go_in_and_out(kind, states, options):
+    model = shaken(kind(3, 4, **options))
+    count = options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
+    inputs = [torch.randn(5, 2, 3), *(torch.randn(count, 2, 4) for _ in range(states))]
+    names, ends = ["x", "h", "c"][: states + 1], ["y", "h_n", "c_n"][: states + 1]
+    assert_alike(to_onnx(model, *inputs, inputs=names, outputs=ends), model, *inputs)
+
+
+def test_a_transformer_computes_the_same_at_any_length():
+    block = Sequential(layers.LayerNorm(8), attention(causal=True))
+    model = shaken(Sequential(layers.Embedding(9, 8), Residual(block), layers.Linear(8, 9)))
+    proto = to_onnx(model, torch.zeros(2, 5, dtype=torch.int64))
+    for size in ((2, 5), (1, 12), (3, 1)):
+        assert_alike(proto, model, torch.randint(9, size))
+    dims = proto.graph.output[0].type.tensor_type.shape.dim
+    assert [each.dim_param or each.dim_value for each in dims] == ["batch", "length", 9]
 
 
 @pytest.mark.parametrize(("name", "make"), OF_INTEGERS, ids=[name for name, _ in OF_INTEGERS])

@@ -12,7 +12,16 @@ from torch import Tensor, nn
 
 from chainrule import Conv2d, Module, ReLU, Sequential, Tape, layers
 from chainrule.export import ExportError, save_torch, to_torch
-from tests.chainrule.export.cases import IMAGES, NAMES, OF_INTEGERS, ON_IMAGES, OTHERS, REFUSED
+from tests.chainrule.export.cases import (
+    IMAGES,
+    NAMES,
+    OF_INTEGERS,
+    ON_IMAGES,
+    OTHERS,
+    REFUSED,
+    SEQUENCES,
+    attention,
+)
 from tests.chainrule.export.test_onnx import shaken
 
 
@@ -39,6 +48,37 @@ def test_a_layer_of_images_computes_the_same(name, make):
 @pytest.mark.parametrize(("name", "make", "shape"), OTHERS, ids=[name for name, *_ in OTHERS])
 def test_a_layer_of_vectors_computes_the_same(name, make, shape):
     assert_alike(shaken(make()), torch.randn(shape))
+
+
+@pytest.mark.parametrize(("name", "make", "shape"), SEQUENCES, ids=[name for name, *_ in SEQUENCES])
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_a_layer_of_sequences_or_volumes_computes_the_same(name, make, shape):
+    assert_alike(shaken(make()), torch.randn(shape))
+
+
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"kdim": 3, "vdim": 5, "dropout": 0.1}])
+@pytest.mark.parametrize("mask", [None, "bool", "float"])
+def test_attention_to_others_computes_the_same(options, mask):
+    model = shaken(attention(**options))
+    widths = 8, options.get("kdim", 8), options.get("vdim", 8)
+    inputs = [torch.randn(2, size, width) for size, width in zip((4, 6, 6), widths, strict=True)]
+    masks: list[Tensor] = []
+    if mask == "bool":
+        masks = [torch.arange(12).reshape(2, 6) % 5 == 1, torch.eye(4, 6) == 1]
+    if mask == "float":
+        masks = [torch.zeros(2, 6), torch.randn(4, 6)]  # PyTorch asks for two of a kind
+    expected = built(model)(*inputs, *masks)
+    ours = [masks[0].bool(), masks[1]] if masks else []
+    torch.testing.assert_close(model.infer(*inputs, *ours), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "states"), [(layers.LSTM, 2), (layers.GRU, 1)])
+def test_states_go_in_and_out(kind, states):
+    model = shaken(kind(3, 4, 2))
+    inputs = [torch.randn(5, 2, 3), *(torch.randn(2, 2, 4) for _ in range(states))]
+    got = built(model)(*inputs)
+    for ours, theirs in zip(model.infer(*inputs), got, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "make"), OF_INTEGERS, ids=[name for name, _ in OF_INTEGERS])
