@@ -77,7 +77,8 @@ class _Dicom(Format):
                 raise UnusableError("is deflated as a whole; save it uncompressed")
             file.seek(0)
             said = pydicom.dcmread(file, stop_before_pixels=True)
-            return _DicomStack(said, str(said.file_meta.TransferSyntaxUID), file.tell(), path)
+            syntax = str(said.file_meta.get("TransferSyntaxUID", IMPLICIT))
+            return _DicomStack(said, syntax, file.tell(), path)
 
     def refusal(self, header: Header) -> str:
         lacking = missing("pydicom", "dicom", self.name)
@@ -133,9 +134,8 @@ class _DicomStack(Stack):
 
     def __init__(self, said: Any, syntax: str, offset: int, path: Path) -> None:
         if "Rows" not in said or "Columns" not in said:
-            raise UnusableError(
-                f"holds no image ({shown(said.get('Modality', ''))}); use one that does"
-            )
+            kind = f" ({shown(said.Modality)})" if said.get("Modality") else ""
+            raise UnusableError(f"is a DICOM file that holds no image{kind}; use one that does")
         width, height = int(said.Columns), int(said.Rows)
         frames = int(said.get("NumberOfFrames") or 1)
         check_size(width, height)

@@ -240,7 +240,7 @@ def test_reports_hold_no_image(tmp_path):
     del dataset.Rows, dataset.PixelData
     dataset.Modality = "SR"
     dataset.save_as(tmp_path / "a.dcm")
-    with pytest.raises(UserError, match=r"holds no image \(SR\)"):
+    with pytest.raises(UserError, match=r"holds no image \(SR\); use one that does"):
         open_stack(tmp_path / "a.dcm")
 
 
