@@ -62,10 +62,12 @@ class Outcome:
     Attributes:
         seen: its values.
         impulses: how many were removed.
+        losses: what the format of the result has no place for, for people.
     """
 
     seen: Survey
     impulses: int
+    losses: tuple[str, ...] = ()
 
 
 class Denoiser:
@@ -263,12 +265,13 @@ class Denoiser:
         stack = result.source(stack)
         metadata = replace(result.header.metadata, jpeg_quality=jpeg_quality)
         header = replace(result.header, metadata=metadata)
-        writing = format_for(destination).held(header)
+        file_format = format_for(destination)
+        writing = file_format.held(header)
         run = self.run(stack, settings, track, turn, writing)
         with naming(stack.name):
             bands = result.bands(_released(run, stack), run.seen)
         write_stack(destination, header, bands, overwrite)
-        return Outcome(run.seen, run.impulses)
+        return Outcome(run.seen, run.impulses, file_format.losses(header))
 
     def run(
         self,

@@ -333,7 +333,7 @@ def _make_folder(folder: Path, root: Path | None) -> None:
 
 
 def _facts(header: Header, model: str, why: str, outcome: Outcome) -> dict[str, Any]:
-    notes = list(header.notes)
+    notes = [*header.notes, *outcome.losses]
     if outcome.seen.bad:
         notes.append(f"{outcome.seen.bad} NaN or infinite values stay as they are")
     if outcome.impulses:

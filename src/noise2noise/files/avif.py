@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import PIL.Image
 
-from noise2noise.files.format import Format
-from noise2noise.files.guard import check_size
+from noise2noise.files.format import KEPT, Format, losses
+from noise2noise.files.guard import UnusableError
 from noise2noise.files.pillow import encoded, open_with_pillow, refusal, save_options
-from noise2noise.files.stack import ArrayStack, Header, Metadata, Stack, whole_planes
+from noise2noise.files.stack import DecodedStack, Header, Metadata, Stack, whole_planes
 
 _QUALITY = 95
 _EXACT_ALPHA = {"alpha:lossless": "1"}  # as libaom takes it, for that part of a picture alone
 _BRANDS = (b"avif", b"avis")
 _CONFIGURATION = b"av1C"  # a box with the version, the profile, and bits that tell the bit depth
-_HIGH, _TWELVE = 0x40, 0x20
+_HIGH, _TWELVE, _GREY = 0x40, 0x20, 0x10
 
 
 @dataclass(frozen=True)
@@ -31,37 +31,40 @@ class AvifLayout:
 
 class _Avif(Format):
     name, suffixes = "AVIF", (".avif",)
+    without = ("photoshop",)
 
     def recognises(self, head: bytes) -> bool:
         return head[4:8] == b"ftyp" and head[8:12] in _BRANDS
 
     def open(self, path: Path) -> Stack:
         stack = open_with_pillow(path, "AVIF", _metadata, path)
-        data = path.read_bytes()
-        bits = _bits(data)
+        bits, grey = _kind(path.read_bytes())
         if bits == 8:
             return stack
         with stack:
-            check_size(stack.header.width, stack.header.height)
-        pixels = imagecodecs.avif_decode(data, index=0)
-        pixels = pixels.reshape(1, *pixels.shape[:2], -1)
-        samples = pixels.shape[-1]
-        axes = "YXS" if samples > 1 else "YX"
-        colour, alpha = (
-            ("grey" if samples < 3 else "rgb"),
-            ("straight" if samples in (2, 4) else ""),
+            header = stack.header
+        if header.planes > 1:
+            raise UnusableError(f"is an animation of {bits} bits; save its frames as TIFF")
+        samples = (1 if grey else 3) + bool(header.alpha)
+        deep = Header(
+            "YXS" if samples > 1 else "YX",
+            (header.height, header.width, samples)[: 2 + (samples > 1)],
+            np.dtype(np.uint16),
+            "grey" if samples < 3 else "rgb",
+            header.alpha,
+            float(2**bits - 1),
+            metadata=replace(header.metadata, layout=AvifLayout(bits)),
         )
-        shape = pixels.shape[1:] if samples > 1 else pixels.shape[1:3]
-        metadata = Metadata(layout=AvifLayout(bits))
-        white = float(2**bits - 1)
-        header = Header(axes, shape, pixels.dtype, colour, alpha, white, metadata=metadata)
-        return ArrayStack(header, pixels, path)
+        return DecodedStack(deep, lambda: _decoded(path, samples), path)
 
     def refusal(self, header: Header) -> str:
         layout = header.metadata.layout
         if header.dtype == np.uint16 and isinstance(layout, AvifLayout) and header.planes == 1:
             return ""
         return refusal(self.name, header, alpha=True)
+
+    def losses(self, header: Header) -> tuple[str, ...]:
+        return losses(header, *KEPT) if header.dtype == np.uint16 else super().losses(header)
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         layout = header.metadata.layout
@@ -83,10 +86,21 @@ class _Avif(Format):
 AVIF = _Avif()
 
 
-def _bits(data: bytes) -> int:
+def _kind(data: bytes) -> tuple[int, bool]:
+    """Bits of a sample, and whether there is one colour."""
     place = data.find(_CONFIGURATION)
     flags = data[place + 6] if 0 <= place < len(data) - 6 else 0
-    return 8 if not flags & _HIGH else 12 if flags & _TWELVE else 10
+    bits = 8 if not flags & _HIGH else 12 if flags & _TWELVE else 10
+    return bits, bool(flags & _GREY)
+
+
+def _decoded(path: Path, samples: int) -> np.ndarray:
+    """Grey may come as colours, and the other way round."""
+    pixels = imagecodecs.avif_decode(path.read_bytes(), index=0)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if samples == 1:
+        return pixels[..., 0]
+    return pixels[..., [0, -1]] if samples == 2 else pixels
 
 
 def _metadata(file: PIL.Image.Image, frames: int) -> Metadata:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from noise2noise.files.format import Format
+from noise2noise.files.format import KEPT, Format
 from noise2noise.files.pillow import (
     INCH,
     encoded,
@@ -22,6 +22,7 @@ from noise2noise.files.stack import Header, Metadata, Stack
 
 class _Bmp(Format):
     name, suffixes = "BMP", (".bmp",)
+    without = tuple(KEPT)
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith(b"BM")

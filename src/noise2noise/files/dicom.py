@@ -93,6 +93,10 @@ class _Dicom(Format):
             return "DICOM can't hold more than 4 GB without compression; end the name in .tif"
         return ""
 
+    def losses(self, header: Header) -> tuple[str, ...]:
+        syntax = str(header.metadata.layout.said.file_meta.get("TransferSyntaxUID", IMPLICIT))
+        return () if syntax in NATIVE else ("written uncompressed",)
+
     def held(self, header: Header) -> Held:
         del header
         return STREAMED
@@ -164,14 +168,12 @@ class _DicomStack(Stack):
             layout=DicomLayout(said, meaning, self._stored),
         )
         masked = meaning.padding is not None
-        notes = () if syntax in NATIVE else ("written uncompressed",)
         header = Header(
             letters,
             shape,
             meaning.masked if masked else meaning.dtype,
             "rgb" if meaning.samples > 1 else "grey",
             white=meaning.white,
-            notes=notes,
             metadata=metadata,
             whole=meaning.dtype if masked else None,
         )

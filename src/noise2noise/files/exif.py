@@ -135,3 +135,18 @@ def block(entries: Sequence[Entry], order: Order) -> bytes:
         return b""
     head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8)
     return head + pack_directory(entries, 8, order)
+
+
+def upright(exif: bytes) -> bytes:
+    """The same EXIF block, in which the picture isn't to be turned: for formats that say elsewhere
+    how it is, and whose readers have turned it."""
+    try:
+        order: Order = "<" if exif[:1] == b"I" else ">"
+        (offset,) = struct.unpack_from(f"{order}I", exif, 4)
+        places = {code: at for at, code, *_ in fields(io.BytesIO(exif), offset, order, False)}
+    except (struct.error, ValueError):
+        return exif
+    place = places.get(ORIENTATION)
+    if place is None:
+        return exif
+    return exif[:place] + struct.pack(f"{order}H", 1) + exif[place + 2 :]

@@ -20,7 +20,7 @@ from noise2noise.files.axes import Axes, named, samples_at
 from noise2noise.files.extras import missing, needed
 from noise2noise.files.fits_header import Scaling
 from noise2noise.files.flat import Flat, each
-from noise2noise.files.format import Format
+from noise2noise.files.format import KEPT, Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size, quiet, reading, shown
 from noise2noise.files.stack import STREAMED, Header, Held, Metadata, Stack, colour_of
 
@@ -44,6 +44,7 @@ class FitsLayout:
         header: of the array, astropy's.
         axes: of it.
         scaling: of its values.
+        packed: whether it is stored in compressed tiles.
     """
 
     path: Path
@@ -53,10 +54,12 @@ class FitsLayout:
     header: Any
     axes: Axes
     scaling: Scaling
+    packed: bool
 
 
 class _Fits(Format):
     name, suffixes = "FITS", (".fits", ".fit", ".fts")
+    without = tuple(KEPT)
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith(_MAGIC)
@@ -81,6 +84,11 @@ class _Fits(Format):
         if header.dtype == np.float16:
             return "FITS can't hold float16 pixels; add --dtype float32"
         return ""
+
+    def losses(self, header: Header) -> tuple[str, ...]:
+        own = _own(header)
+        packed = own is not None and own.packed
+        return (*(("written uncompressed",) if packed else ()), *super().losses(header))
 
     def held(self, header: Header) -> Held:
         return _flat(header, Path(), 0).held(header)
@@ -135,9 +143,10 @@ class _FitsStack(Stack):
         place = self._part.fileinfo()
         end = place["datLoc"] + place["datSpan"]
         scaling = Scaling.of(said)
-        self._layout = FitsLayout(path, part, place["hdrLoc"], end, said, axes, scaling)
+        packed = hasattr(self._part, "compression_type")
+        self._layout = FitsLayout(path, part, place["hdrLoc"], end, said, axes, scaling, packed)
         self._flat = None
-        if hasattr(self._part, "compression_type"):
+        if packed:
             self._check_packed(place["datSpan"])
         else:
             self._flat = Flat(path, place["datLoc"], axes, scaling.stored)
@@ -179,7 +188,7 @@ class _FitsStack(Stack):
             axes.sizes,
             layout.scaling.dtype,
             colour_of(axes),
-            notes=_notes(self._file, layout.part, packed=self._flat is None),
+            notes=_notes(self._file, layout.part),
             metadata=metadata,
         )
 
@@ -214,14 +223,14 @@ def _main_part(file: Any) -> int:
     raise UnusableError(f"holds no image ({parts} parts without one); use one that has pixels")
 
 
-def _notes(file: Any, main: int, packed: bool) -> tuple[str, ...]:
+def _notes(file: Any, main: int) -> tuple[str, ...]:
     """What is left as it is: other images, by name, and tables."""
     others = [shown(part.name or f"part {i}") for i, part in enumerate(file) if i > max(main, 0)]
     notes = []
     if others:
         named = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
         notes.append(f"{len(others)} other part{'s' * (len(others) > 1)} not denoised: {named}")
-    return (*notes, "written uncompressed") if packed else tuple(notes)
+    return tuple(notes)
 
 
 # Out.

@@ -19,12 +19,14 @@ class Format(ABC):
         suffixes: of its files, in lower case, with the dot.
         written_as: the suffix of a result, if files of this format can only be read.
         is_folder: whether what has these suffixes is a folder.
+        without: of `Metadata`, what a file of this format has no place for.
     """
 
     name: str
     suffixes: tuple[str, ...]
     written_as: str = ""
     is_folder: bool = False
+    without: tuple[str, ...] = ()
 
     @abstractmethod
     def recognises(self, head: bytes) -> bool:
@@ -52,6 +54,10 @@ class Format(ABC):
         del header
         return "is a format that can only be read; end the name in .tif"
 
+    def losses(self, header: Header) -> tuple[str, ...]:
+        """What of this, though it can be written, isn't in a file of this format: for people."""
+        return losses(header, *self.without)
+
     def held(self, header: Header) -> Held:
         """What writing takes; by default what encoding all planes at once does."""
         pixels = header.planes * header.plane_bytes
@@ -67,6 +73,16 @@ class Format(ABC):
                 bottom, plane after plane; as many as they like at a time, never of two planes.
         """
         raise NotImplementedError
+
+
+KEPT = {"exif": "EXIF", "icc_profile": "colour profile", "xmp": "XMP", "photoshop": "IPTC"}
+"""What metadata are called, by their names in `Metadata`."""
+
+
+def losses(header: Header, *names: str) -> tuple[str, ...]:
+    """Those of the metadata that there are, in words."""
+    lost = [KEPT[name] for name in names if getattr(header.metadata, name)]
+    return (f"no place for its {' and '.join(lost)}",) if lost else ()
 
 
 HEAD = 4096

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from noise2noise.files.format import Format
+from noise2noise.files.format import KEPT, Format
 from noise2noise.files.pillow import open_with_pillow, picture, refusal
 from noise2noise.files.stack import Header, Metadata, Stack, whole_planes
 
@@ -25,6 +25,7 @@ class GifLayout:
 
 class _Gif(Format):
     name, suffixes = "GIF", (".gif",)
+    without = tuple(KEPT)
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith((b"GIF87a", b"GIF89a"))
@@ -34,6 +35,9 @@ class _Gif(Format):
 
     def refusal(self, header: Header) -> str:
         return refusal(self.name, header, alpha=True, frames=True)
+
+    def losses(self, header: Header) -> tuple[str, ...]:
+        return ("written with 256 colours a frame", *super().losses(header))
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         layout = header.metadata.layout

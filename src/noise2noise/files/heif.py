@@ -8,7 +8,6 @@ Transparency is written without loss, and colours with it; else as finely as can
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,6 +57,7 @@ class HeifLayout:
 
 class _Heif(Format):
     name, suffixes = "HEIF", (".heic", ".heif", ".hif")
+    without = ("photoshop",)
 
     def recognises(self, head: bytes) -> bool:
         if head[4:8] != b"ftyp" or head[8:12] not in _BRANDS:
@@ -177,22 +177,8 @@ def _metadata(info: dict[str, Any], bits: int) -> Metadata:
         {name: int(nclx[told]) for told, name in _NCLX.items() if told in nclx},
     )
     return Metadata(
-        exif=_upright((info.get("exif") or b"").removeprefix(b"Exif\0\0")),
+        exif=exif.upright((info.get("exif") or b"").removeprefix(b"Exif\0\0")),
         icc_profile=info.get("icc_profile") or b"",
         xmp=info.get("xmp") or b"",
         layout=layout,
     )
-
-
-def _upright(block: bytes) -> bytes:
-    """The same EXIF, in which the picture isn't to be turned."""
-    try:
-        order: exif.Order = "<" if block[:1] == b"I" else ">"
-        (offset,) = struct.unpack_from(f"{order}I", block, 4)
-        places = {code: at for at, code, *_ in exif.fields(io.BytesIO(block), offset, order, False)}
-    except (struct.error, ValueError):
-        return block
-    place = places.get(exif.ORIENTATION)
-    if place is None:
-        return block
-    return block[:place] + struct.pack(f"{order}H", 1) + block[place + 2 :]

@@ -8,46 +8,53 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 
+from noise2noise.files import exif, jxl_header
 from noise2noise.files.format import Format
-from noise2noise.files.guard import check_size
+from noise2noise.files.guard import UnusableError, check_size
+from noise2noise.files.jxl_header import JxlHeader
 from noise2noise.files.pillow import refusal
-from noise2noise.files.stack import ArrayStack, Header, Metadata, Stack, whole_planes
+from noise2noise.files.stack import DecodedStack, Header, Metadata, Stack, whole_planes
 
 _STREAM, _CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
-_RATIOS = ((1, 1), (6, 5), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # of width and height
+
+
+@dataclass(frozen=True)
+class JxlLayout:
+    """Bits of a sample, and what its colours are said to be, as a `JxlHeader` has it."""
+
+    bits: int
+    colours: str | None
 
 
 class _Jxl(Format):
     name, suffixes = "JPEG XL", (".jxl",)
+    without = ("icc_profile", "photoshop")
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith((_STREAM, _CONTAINER))
 
     def open(self, path: Path) -> Stack:
-        data = path.read_bytes()
-        boxes = dict(_boxes(data)) if data.startswith(_CONTAINER) else {b"jxlc": data}
-        check_size(*_size(boxes.get(b"jxlc") or boxes[b"jxlp"][4:]))
-        pixels = imagecodecs.jpegxl_decode(data)
-        if pixels.ndim > 3:
-            pixels = pixels[0]  # of an animation
-        pixels = pixels.reshape(1, *pixels.shape[:2], -1)
-        samples = pixels.shape[-1]
-        shape = pixels.shape[1:] if samples > 1 else pixels.shape[1:3]
-        metadata = Metadata(exif=boxes.get(b"Exif", b"")[4:], xmp=boxes.get(b"xml ", b""))
+        said = jxl_header.header(_stream(path.read_bytes()))
+        check_size(said.width, said.height)
+        height, width = (said.height, said.width)[:: -1 if said.turned else 1]
+        samples, alpha = said.samples, said.alpha and said.extra == 1
         header = Header(
-            "YXS"[: len(shape)],
-            shape,
-            pixels.dtype,
-            "grey" if samples < 3 else "rgb",
-            "straight" if samples in (2, 4) else "",
-            metadata=metadata,
+            "YXS" if samples > 1 else "YX",
+            (height, width, samples) if samples > 1 else (height, width),
+            _dtype(said),
+            "channels" if said.extra > alpha else "grey" if said.grey else "rgb",
+            "straight" if alpha else "",
+            white=None if said.floats or said.bits in (8, 16) else float(2**said.bits - 1),
+            notes=() if said.colours else ("its colour profile can't be read and is left out",),
+            metadata=_metadata(path.read_bytes(), said),
         )
-        return ArrayStack(header, pixels, path)
+        return DecodedStack(header, lambda: _decoded(path), path)
 
     def refusal(self, header: Header) -> str:
         if header.dtype.str[1:] in ("u2", "f2", "f4"):
@@ -59,8 +66,15 @@ class _Jxl(Format):
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         (pixels,) = whole_planes(header, bands)
         pixels = np.ascontiguousarray(pixels[..., 0] if header.samples == 1 else pixels)
-        data = bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, usecontainer=True))
-        metadata = header.metadata
+        metadata, own = header.metadata, header.metadata.layout
+        bits = own.bits if isinstance(own, JxlLayout) and _has_own_bits(header) else None
+        data = imagecodecs.jpegxl_encode(
+            pixels, lossless=True, usecontainer=True, bitspersample=bits
+        )
+        colours = own.colours if isinstance(own, JxlLayout) else None
+        if colours is None and header.dtype.kind == "u" and header.colour == "rgb":
+            colours = jxl_header.DEFAULT_COLOURS
+        data = _recoloured(bytes(data), colours)
         if metadata.exif:
             data += _box(b"Exif", bytes(4) + metadata.exif)
         if metadata.xmp:
@@ -69,6 +83,58 @@ class _Jxl(Format):
 
 
 JXL = _Jxl()
+
+
+def _dtype(said: JxlHeader) -> np.dtype:
+    """What imagecodecs makes of so many bits."""
+    if said.floats:
+        return np.dtype(np.float16 if said.bits == 16 else np.float32)
+    if said.bits > 16:
+        raise UnusableError(f"has {said.bits} bits a sample; save it with 8 or 16 bits")
+    return np.dtype(np.uint8 if said.bits <= 8 else np.uint16)
+
+
+def _metadata(data: bytes, said: JxlHeader) -> Metadata:
+    boxes = dict(_boxes(data)) if data.startswith(_CONTAINER) else {}
+    # The code stream says how a picture is to be turned, whatever EXIF does.
+    upright = exif.upright(boxes.get(b"Exif", b"")[4:])
+    layout = JxlLayout(said.bits, said.colours)
+    return Metadata(exif=upright, xmp=boxes.get(b"xml ", b""), layout=layout)
+
+
+def _stream(data: bytes) -> bytes:
+    """The code stream, or its first part."""
+    if not data.startswith(_CONTAINER):
+        return data
+    boxes = dict(_boxes(data))
+    return boxes.get(b"jxlc") or boxes[b"jxlp"][4:]
+
+
+def _decoded(path: Path) -> np.ndarray:
+    pixels = imagecodecs.jpegxl_decode(path.read_bytes())
+    animated = pixels.ndim > 3
+    return pixels[0] if animated else pixels
+
+
+def _has_own_bits(header: Header) -> bool:
+    """Whether numbers have as many bits as in the source."""
+    return header.dtype == np.uint16 and not header.metadata.converted
+
+
+def _recoloured(data: bytes, colours: str | None) -> bytes:
+    """A new file, bare or in boxes, with other words on its colours."""
+    if colours is None:
+        return data
+    if not data.startswith(_CONTAINER):
+        return jxl_header.recoloured(data, colours)
+    parts = []
+    for name, body in reversed(list(_boxes(data))):
+        if name == b"jxlc":
+            body = jxl_header.recoloured(body, colours)
+        elif name == b"jxlp" and body[4:6] == _STREAM:
+            body = body[:4] + jxl_header.recoloured(body[4:], colours)
+        parts.append(_box(name, body))
+    return b"".join(parts)
 
 
 def _box(name: bytes, body: bytes) -> bytes:
@@ -90,24 +156,3 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             break
         position = end
     yield from reversed(found)
-
-
-def _size(stream: bytes) -> tuple[int, int]:
-    """Width and height from the first bits of a code stream, least significant first."""
-    bits, place = int.from_bytes(stream[2:16], "little"), 0
-
-    def take(count: int) -> int:
-        nonlocal place
-        place += count
-        return bits >> (place - count) & (2**count - 1)
-
-    def side(small: int) -> int:
-        return 8 * (take(5) + 1) if small else take((9, 13, 18, 30)[take(2)]) + 1
-
-    small = take(1)
-    height = side(small)
-    ratio = take(3)
-    if not ratio:
-        return side(small), height
-    across, down = _RATIOS[ratio - 1]
-    return height * across // down, height

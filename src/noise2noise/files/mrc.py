@@ -20,7 +20,7 @@ import numpy as np
 from noise2noise.files.axes import Axes
 from noise2noise.files.extras import missing, needed
 from noise2noise.files.flat import Flat, each
-from noise2noise.files.format import Format
+from noise2noise.files.format import KEPT, Format
 from noise2noise.files.guard import UnusableError, check_size
 from noise2noise.files.stack import STREAMED, Header, Held, Metadata, Stack, Step
 
@@ -52,6 +52,7 @@ class MrcLayout:
 
 class _Mrc(Format):
     name, suffixes = "MRC", (".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".ali")
+    without = tuple(KEPT)
 
     def recognises(self, head: bytes) -> bool:
         return len(head) >= _HEADER and head[_MAP] == b"MAP"

@@ -11,7 +11,7 @@ import numpy.lib.format
 
 from noise2noise.files.axes import Axes, named, samples_at, usual
 from noise2noise.files.flat import Flat
-from noise2noise.files.format import Format
+from noise2noise.files.format import KEPT, Format
 from noise2noise.files.guard import UnusableError, check_size, reading
 from noise2noise.files.stack import STREAMED, Header, Held, Metadata, Stack, colour_of
 
@@ -38,6 +38,7 @@ class NpyLayout:
 
 class _Npy(Format):
     name, suffixes = "NPY", (".npy",)
+    without = tuple(KEPT)
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith(_MAGIC)

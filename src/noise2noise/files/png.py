@@ -22,7 +22,7 @@ import PIL.Image
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size
 from noise2noise.files.pillow import INCH, encoded, open_with_pillow, picture, refusal, resolution
-from noise2noise.files.stack import ArrayStack, Header, Held, Metadata, Stack, whole_planes
+from noise2noise.files.stack import DecodedStack, Header, Held, Metadata, Stack, whole_planes
 
 Chunk = tuple[bytes, bytes]
 """Its four letters and its data."""
@@ -53,6 +53,7 @@ class PngLayout:
 
 class _Png(Format):
     name, suffixes = "PNG", (".png", ".apng")
+    without = ("photoshop",)
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith(_MAGIC[:4])
@@ -68,7 +69,7 @@ class _Png(Format):
         check_growth(width, height, bits // 8, encoded_size, _MOST_GROWTH)
         bare = _joined([chunk for chunk in chunks if chunk[0] in _PIXELS])
         if depth == 16:
-            return _deep_stack(path, bare, chunks)
+            return _deep_stack(path, bare, chunks, samples)
 
         def describe(file: PIL.Image.Image, frames: int) -> Metadata:
             return _metadata(chunks, _animation(file, frames) if frames > 1 else {})
@@ -105,19 +106,22 @@ def _as_8_bits(header: Header) -> Header:
     return Header(header.axes, header.shape, np.dtype(np.uint8), header.colour, header.alpha)
 
 
-def _deep_stack(path: Path, data: bytes, chunks: Sequence[Chunk]) -> Stack:
+def _deep_stack(path: Path, data: bytes, chunks: Sequence[Chunk], samples: int) -> Stack:
     """16 bits a sample, which Pillow would cut to 8 where there are several."""
-    if any(name == b"acTL" for name, _ in chunks):
+    names = [name for name, _ in chunks]
+    if b"acTL" in names:
         raise UnusableError("is an animation of 16 bits; save its frames as TIFF")
-    pixels = imagecodecs.png_decode(data)
-    samples = pixels.shape[2] if pixels.ndim == 3 else 1
-    colour = "grey" if samples < 3 else "rgb"
-    shape = pixels.shape if samples > 1 else pixels.shape[:2]
-    alpha = "straight" if samples in (2, 4) else ""
+    samples += b"tRNS" in names and samples in (1, 3)  # a colour that is transparent becomes alpha
+    width, height = struct.unpack(">II", chunks[0][1][:8])
     header = Header(
-        "YXS"[: len(shape)], shape, pixels.dtype, colour, alpha, metadata=_metadata(chunks, {})
+        "YXS" if samples > 1 else "YX",
+        (height, width, samples) if samples > 1 else (height, width),
+        np.dtype(np.uint16),
+        "grey" if samples < 3 else "rgb",
+        "straight" if samples in (2, 4) else "",
+        metadata=_metadata(chunks, {}),
     )
-    return ArrayStack(header, pixels.reshape(1, *pixels.shape[:2], samples), path)
+    return DecodedStack(header, lambda: imagecodecs.png_decode(data), path)
 
 
 def _chunks(data: bytes) -> Iterator[Chunk]:

@@ -299,6 +299,33 @@ class ArrayStack(Stack):
         self._pixels = self._pixels[:0]
 
 
+class DecodedStack(Stack):
+    """One plane that is decoded as a whole, when it is asked for first.
+
+    Arguments:
+        decode: gives pixels, (H, W) or (H, W, samples), of the header's dtype.
+    """
+
+    def __init__(
+        self, header: Header, decode: Callable[[], np.ndarray], name: str | Path = ""
+    ) -> None:
+        super().__init__(header, name)
+        self._decode, self._pixels = decode, np.empty(0)
+
+    def _read(self, plane: int, rows: slice, columns: slice) -> np.ndarray:
+        header = self.header
+        if not self._pixels.size:
+            expected = header.height, header.width, header.samples
+            found = self._decode()
+            if found.size != math.prod(expected) or found.dtype != header.dtype:
+                raise ValueError(f"expected {expected} of {header.dtype}, got {found.shape}")
+            self._pixels = found.reshape(expected)
+        return self._pixels[rows, columns]
+
+    def forget(self) -> None:
+        self._pixels = np.empty(0)
+
+
 def colour_of(axes: Axes) -> Colour:
     """What samples along these axes mean."""
     if axes.are_colours:

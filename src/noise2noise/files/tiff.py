@@ -59,6 +59,9 @@ class _Tiff(Format):
     def refusal(self, header: Header) -> str:
         return tiff_write.refusal(header)
 
+    def losses(self, header: Header) -> tuple[str, ...]:
+        return tiff_write.losses(header)
+
     def held(self, header: Header) -> Held:
         return tiff_write.held(header)
 

@@ -34,6 +34,15 @@ def refusal(header: Header) -> str:
     return f"TIFF can't hold {header.dtype} pixels"
 
 
+def losses(header: Header) -> tuple[str, ...]:
+    """What is other than in the source: a compression that loses something isn't used again."""
+    layout = header.metadata.layout
+    if not isinstance(layout, TiffLayout) or layout.compression in _COMPRESSIONS:
+        return ()
+    name = tifffile.COMPRESSION(layout.compression).name.replace("_", " ")
+    return (f"packed without loss, not as {name} again",)
+
+
 def held(header: Header) -> Held:
     """What writing takes: a strip's rows, or all of a plane whose samples lie apart."""
     layout = header.metadata.layout

@@ -28,6 +28,7 @@ class WebpLayout:
 
 class _Webp(Format):
     name, suffixes = "WebP", (".webp",)
+    without = ("photoshop",)
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith(b"RIFF") and head[8:12] in (b"WEBP", b"")

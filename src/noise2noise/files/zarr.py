@@ -18,7 +18,7 @@ import numpy as np
 
 from noise2noise.files import zarr_store, zarr_write
 from noise2noise.files.axes import Axes, named, samples_at, usual
-from noise2noise.files.format import Format
+from noise2noise.files.format import KEPT, Format
 from noise2noise.files.guard import UnusableError, check_growth, reading
 from noise2noise.files.stack import Header, Held, Stack, colour_of
 from noise2noise.files.zarr_chunks import check_file
@@ -33,6 +33,7 @@ _LARGE = 2**24  # bytes of a chunk, beyond which no two are decoded at a time
 
 class _Zarr(Format):
     name, suffixes, is_folder = "OME-Zarr", (".zarr",), True
+    without = tuple(KEPT)
 
     def recognises(self, head: bytes) -> bool:
         del head

@@ -1,0 +1,112 @@
+"""What a result can't take back is said; what it can is there."""
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import PIL.Image
+import PIL.ImageCms
+import pytest
+import tifffile
+
+from noise2noise.denoiser import Denoiser
+from noise2noise.files import Header, bands_of, format_for, open_stack, write_stack
+from noise2noise.files.jxl_header import recoloured
+from noise2noise.inference import Settings
+
+ICC = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+PIXELS = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
+LINEAR = "01011010001010000"  # sRGB's colours, without its curve, as imagecodecs says of 16 bits
+
+
+def said_of(path: Path) -> Header:
+    with open_stack(path) as stack:
+        return stack.header
+
+
+def test_metadata_without_a_place_are_named(tmp_path, make_model):
+    block = PIL.Image.Exif()
+    block[271] = "Camera works"
+    PIL.Image.fromarray(PIXELS).save(tmp_path / "a.jpg", icc_profile=ICC, exif=block)
+    said = said_of(tmp_path / "a.jpg")
+    assert format_for("a.jpg").losses(said) == ()
+    assert format_for("a.png").losses(said) == ()
+    assert format_for("a.bmp").losses(said) == ("no place for its EXIF and colour profile",)
+    assert format_for("a.jxl").losses(said) == ("no place for its colour profile",)
+    denoiser = Denoiser.load(make_model(width=4, depth=1, channels=3))
+    with open_stack(tmp_path / "a.jpg") as stack:
+        outcome = denoiser.denoise_stack(stack, tmp_path / "a.gif", Settings())
+    assert outcome.losses[0] == "written with 256 colours a frame"
+
+
+def test_a_tiff_that_was_packed_with_loss_is_packed_without(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, photometric="rgb", compression="jpeg")
+    said = said_of(tmp_path / "a.tif")
+    assert format_for("b.tif").losses(said) == ("packed without loss, not as JPEG again",)
+    tifffile.imwrite(tmp_path / "c.tif", PIXELS, photometric="rgb", compression="zlib")
+    assert format_for("b.tif").losses(said_of(tmp_path / "c.tif")) == ()
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_deep_avif_hands_its_metadata_on_and_says_that_it_loses_them(tmp_path, bits):
+    deep = PIXELS.astype(np.uint16) << (bits - 8)
+    (tmp_path / "a.avif").write_bytes(imagecodecs.avif_encode(deep, 95, bitspersample=bits))
+    assert format_for("b.avif").losses(said_of(tmp_path / "a.avif")) == ()
+    block = PIL.Image.Exif()
+    block[271] = "Camera works"
+    PIL.Image.fromarray(PIXELS).save(tmp_path / "b.avif", exif=block, icc_profile=ICC)
+    data = bytearray((tmp_path / "b.avif").read_bytes())
+    data[data.index(b"av1C") + 6] |= 0x40 if bits == 10 else 0x60  # nothing is decoded here
+    place = data.index(b"pixi") + 9
+    data[place : place + 3] = bytes([bits] * 3)
+    (tmp_path / "b.avif").write_bytes(data)
+    said = said_of(tmp_path / "b.avif")
+    assert (said.dtype, said.white) == (np.uint16, 2**bits - 1)
+    assert said.metadata.icc_profile == ICC
+    assert b"Camera works" in said.metadata.exif
+    assert format_for("c.avif").losses(said) == ("no place for its EXIF and colour profile",)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_jpeg_xl_keeps_its_bits_and_what_its_colours_are(tmp_path, bits):
+    deep = PIXELS.astype(np.uint16) << (bits - 8)
+    data = bytes(imagecodecs.jpegxl_encode(deep, lossless=True, bitspersample=bits))
+    (tmp_path / "a.jxl").write_bytes(data)
+    with open_stack(tmp_path / "a.jxl") as stack:
+        assert stack.header.white == (None if bits == 16 else 2**bits - 1)
+        assert stack.header.metadata.layout.colours == LINEAR
+        write_stack(tmp_path / "b.jxl", stack.header, bands_of(stack))
+    again = said_of(tmp_path / "b.jxl").metadata.layout
+    assert (again.bits, again.colours) == (bits, LINEAR)
+    result = imagecodecs.jpegxl_decode((tmp_path / "b.jxl").read_bytes())
+    np.testing.assert_array_equal(result, deep)
+
+
+def test_16_bits_from_elsewhere_are_not_called_linear(tmp_path):
+    deep = PIXELS.astype(np.uint16) << 8
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(deep))
+    with open_stack(tmp_path / "a.png") as stack:
+        write_stack(tmp_path / "a.jxl", stack.header, bands_of(stack))
+    assert said_of(tmp_path / "a.jxl").metadata.layout.colours == "1"
+    result = imagecodecs.jpegxl_decode((tmp_path / "a.jxl").read_bytes())
+    np.testing.assert_array_equal(result, deep)
+
+
+def test_a_profile_of_jpeg_xl_that_can_not_be_read_is_named(tmp_path):
+    plain = bytes(imagecodecs.jpegxl_encode(PIXELS, lossless=True))
+    (tmp_path / "a.jxl").write_bytes(recoloured(plain, "0010"))  # "by a profile"
+    assert said_of(tmp_path / "a.jxl").notes == (
+        "its colour profile can't be read and is left out",
+    )
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32"])
+def test_headers_of_jpeg_xl_say_what_is_decoded(tmp_path, samples, dtype):
+    pixels = np.zeros((13, 300, samples), dtype)
+    path = tmp_path / "a.jxl"
+    path.write_bytes(imagecodecs.jpegxl_encode(np.squeeze(pixels)))
+    with open_stack(path) as stack:
+        said = stack.header
+        assert stack.read().shape == (13, 300, samples)
+    assert (said.dtype, said.alpha) == (pixels.dtype, "" if samples % 2 else "straight")
