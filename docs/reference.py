@@ -1,4 +1,4 @@
-"""What MkDocs is given beside the documents: a first page, and the API reference.
+"""What MkDocs is given beside the documents: the API reference, and the end of the navigation.
 
 The reference has a page for each module of chainrule, which mkdocstrings fills from its docstrings.
 """
@@ -15,6 +15,26 @@ DOCUMENTS = Path(__file__).resolve().parent
 SOURCES = DOCUMENTS.parent / "src"
 
 
+def on_config(config: Any) -> Any:
+    """List the modules under the last heading of the navigation, and before it what has none."""
+    modules = [*_modules(SOURCES / "chainrule")]
+    config.nav[-1]["API"].extend({name: f"reference/{name}.md"} for name in modules)
+    named = set(_pages_of(config.nav))
+    pages = sorted(path.relative_to(DOCUMENTS).as_posix() for path in DOCUMENTS.rglob("*.md"))
+    more = [page for page in pages if page not in named]
+    if more:
+        config.nav.insert(-1, {"More": more})
+    return config
+
+
+def _pages_of(nav: Any) -> Iterator[str]:
+    """The pages that a part of the navigation names."""
+    if isinstance(nav, str):
+        yield nav
+    for each in nav.values() if isinstance(nav, dict) else nav if isinstance(nav, list) else ():
+        yield from _pages_of(each)
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made here."""
     for name, content in _pages():
@@ -23,10 +43,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def _pages() -> Iterator[tuple[str, str]]:
-    first = [(path.name, _heading(path)) for path in sorted(DOCUMENTS.glob("*.md"))]
-    first.append(("reference/index.md", "API"))
     modules = [*_modules(SOURCES / "chainrule")]
-    yield "index.md", _list("noise2noise and chainrule", first)
     yield "reference/index.md", _list("API", [(f"{name}.md", f"`{name}`") for name in modules])
     for name in modules:
         yield f"reference/{name}.md", f"# {name}\n\n::: {name}\n"
@@ -35,11 +52,6 @@ def _pages() -> Iterator[tuple[str, str]]:
 def _list(title: str, pages: list[tuple[str, str]]) -> str:
     lines = [f"- [{text}]({path})" for path, text in pages]
     return "\n".join([f"# {title}", "", *lines, ""])
-
-
-def _heading(path: Path) -> str:
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    return first.removeprefix("# ")
 
 
 def _modules(package: Path) -> Iterator[str]:

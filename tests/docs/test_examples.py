@@ -36,7 +36,12 @@ def modules() -> Iterator[str]:
 def examples() -> Iterator[doctest.DocTest]:
     finder = doctest.DocTestFinder(exclude_empty=True)
     for name in modules():
-        module = importlib.import_module(name)
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != "triton":  # is not to be had for every system
+                raise
+            continue
         yield from finder.find(module, name)
 
 
