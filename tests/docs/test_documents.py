@@ -206,3 +206,11 @@ def test_output_may_differ_by_rounding_only() -> None:
     assert same_output("loss 0.1234567 at (0, 1)\n", "loss 0.1234568 at (0, 1)")
     assert not same_output("loss 0.1234567 at (0, 1)", "loss 0.12346 at (0, 2)")
     assert not same_output("loss 0.1", "cost 0.1")
+
+
+def test_every_extra_is_told_to_those_who_install() -> None:
+    table = (ROOT / "docs" / "installing.md").read_text("utf-8").partition("## More formats")[2]
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    extras = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    named = set(re.findall(r"^(\w+) = \[", extras, re.MULTILINE)) - {"dev"}
+    assert named == set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.M))))
