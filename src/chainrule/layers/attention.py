@@ -29,6 +29,7 @@ class MultiHeadAttention(Module):
         dropout: the probability, in training, that a weight is 0; see `Dropout`. It keeps a truth
             value for each weight.
         bias: whether the linear maps have one.
+        add_bias_kv, add_zero_attn: PyTorch's, by position; true is refused.
         kdim, vdim: sizes of the keys' and values' vectors, E by default.
         batch_first: whether the batch is the first dimension, not the second.
         causal: position i sees only positions 0 to i, as in a language model.
@@ -37,6 +38,8 @@ class MultiHeadAttention(Module):
         `attention(x)` looks from each position of x at the others;
         `attention(x, key_padding_mask)` not at those that are padding;
         `attention(query, key, value[, key_padding_mask[, attn_mask]])` is the general case.
+        All return y alone; `attention.weights(...)` of the same inputs is what `torch.nn` returns
+        beside it.
 
     Shapes, with batch_first; without it N is the second dimension of the first three:
         query (N, L, E), key (N, S, kdim), value (N, S, vdim) to y (N, L, E);
@@ -67,13 +70,20 @@ class MultiHeadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
-        *,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = False,
+        *,
         causal: bool = False,
     ) -> None:
         name = "MultiHeadAttention"
+        if add_bias_kv or add_zero_attn:
+            raise ValueError(
+                f"{name}: there is no add_bias_kv or add_zero_attn; append what every query may "
+                "look at to key and value"
+            )
         keys, values = embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim
         check_positive(name, embed_dim=embed_dim, num_heads=num_heads, kdim=keys, vdim=values)
         check_probability(name, dropout)
@@ -119,6 +129,34 @@ class MultiHeadAttention(Module):
             found = self._back_apart(gradients, given, tape)
         gx = [None if each is None else self._turned(each) for each in found]
         return gx[0] if len(given) == 1 else (*gx, *[None] * (len(given) - len(gx)))
+
+    def weights(self, *inputs: Tensor, average_attn_weights: bool = True) -> Tensor:
+        """What each query reads of each value, without dropout: to look at, it has no gradient.
+
+        Args:
+            inputs: as those of the layer.
+            average_attn_weights: the mean over the heads, or else each head's.
+
+        Returns:
+            (N, L, S), or (N, num_heads, L, S); the sum over S is 1, or 0 for a query that may look
+            nowhere.
+        """
+        with torch.no_grad():
+            given, padding, mask = self._checked([*inputs])
+            three = given * 3 if len(given) == 1 else given
+            pairs = zip(three[:2], self._projections()[:2], strict=True)
+            q, k = (ops.linear(x, weight, bias) for x, (weight, bias) in pairs)
+            n, sources, size = k.shape[0], k.shape[1], k.shape[2] // self.num_heads
+            # Values that are 1 for one key each, as many at a time as a head has places.
+            each = torch.eye(sources, -(-sources // size) * size, dtype=q.dtype, device=q.device)
+            settings = (self.num_heads, padding, mask, self.causal)
+            parts = [
+                ops.attention(q, k, value.repeat(n, 1, self.num_heads), *settings)[0]
+                for value in each.split(size, 1)
+            ]
+            by_head = [part.reshape(*q.shape[:2], self.num_heads, size) for part in parts]
+            found = torch.cat(by_head, -1)[..., :sources].transpose(1, 2)
+            return found.mean(1) if average_attn_weights else found
 
     def _checked(self, given: list[Tensor]) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
         """Query, key and value, or the one that is all three, batch first; and the two masks."""

@@ -46,8 +46,14 @@ class Recurrent(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
     ) -> None:
         name = type(self).__name__
+        if proj_size:
+            raise ValueError(
+                f"{name}: there is no proj_size, got {proj_size}; the state has the size of y, "
+                "hidden_size"
+            )
         check_positive(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         check_probability(name, dropout)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
@@ -244,6 +250,7 @@ class LSTM(Recurrent):
         batch_first: whether the batch is the first dimension of x and y, not the second.
         dropout: the probability, in training, that a value between two layers is 0.
         bidirectional: whether a second set of weights reads the sequence from its end.
+        proj_size: PyTorch's; anything but 0 is refused.
 
     Inputs:
         `lstm(x)` begins with zeros and returns y alone, so that a `Sequential` can go on with it;

@@ -41,7 +41,7 @@ class PiecewiseLinear(Module):
         if not low < high:
             raise ValueError(f"{name}: low must be below high, got {low} and {high}")
         self.knots = knots
-        self.ends = torch.tensor([low, high])
+        self.ends = torch.tensor([float(low), float(high)])
         self._begin()
 
     def _begin(self) -> None:

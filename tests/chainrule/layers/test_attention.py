@@ -294,3 +294,34 @@ def test_repr_gives_the_arguments():
     assert MultiheadAttention is MultiHeadAttention
     attention = MultiHeadAttention(4, 2, 0.1, False, batch_first=True, causal=True)
     assert attention.arguments() == "4, 2, dropout=0.1, bias=False, batch_first=True, causal=True"
+
+
+@pytest.mark.parametrize("average", [True, False])
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("length", [3, 9])
+def test_the_weights_are_those_of_its_twin(assert_near, average, batch_first, length):
+    ours = MultiHeadAttention(8, 2, batch_first=batch_first)
+    theirs = nn.MultiheadAttention(8, 2, batch_first=batch_first)
+    theirs.load_state_dict(ours.state_dict())
+    query, key = (torch.randn(2, size, 8) for size in (4, length))
+    if not batch_first:
+        query, key = query.transpose(0, 1), key.transpose(0, 1)
+    padding = torch.arange(2 * length).reshape(2, -1) % 4 == 1
+    masks = (padding, torch.arange(4 * length).reshape(4, -1) % 5 == 2)
+    expected = theirs(query, key, key, *masks[:1], True, masks[1], average)[1]
+    got = ours.weights(query, key, key, *masks, average_attn_weights=average)
+    assert_near(got, expected, "weights")
+
+
+def test_the_weights_of_self_attention():
+    looks = MultiHeadAttention(8, 2, batch_first=True, causal=True)
+    x = torch.randn(2, 5, 8)
+    weights = looks.weights(x)
+    assert torch.allclose(weights.sum(-1), torch.ones(2, 5))
+    assert not weights.triu(1).any()
+    assert not looks.weights(x, torch.ones(2, 5) > 0).any()
+
+
+def test_what_pytorch_adds_to_keys_and_values_is_refused():
+    with pytest.raises(ValueError, match="no add_bias_kv or add_zero_attn; append"):
+        MultiHeadAttention(8, 2, add_zero_attn=True)
