@@ -39,6 +39,7 @@ from noise2noise.inference import (
     MOST_STRENGTH,
     USUAL,
     Known,
+    Learned,
     Network,
     Settings,
     StackRun,
@@ -63,11 +64,13 @@ class Outcome:
         seen: its values.
         impulses: how many were removed.
         losses: what the format of the result has no place for, for people.
+        knows_noise: whether the noise was told as it was in what the model learned from.
     """
 
     seen: Survey
     impulses: int
     losses: tuple[str, ...] = ()
+    knows_noise: bool = False
 
 
 class Denoiser:
@@ -93,7 +96,8 @@ class Denoiser:
     """
 
     def __init__(self, model: Module, info: ModelInfo, needs: Needs | None = None) -> None:
-        self._network = Network(model, needs or needs_of(info.architecture, info.sizes))
+        needs = needs or needs_of(info.architecture, info.sizes)
+        self._network = Network(model, needs, Learned.of(info))
         self.model, self.info = self._network.model, info
         self.channels, self.told = self._network.channels, self._network.told
         self.multiple = self._network.multiple
@@ -271,7 +275,7 @@ class Denoiser:
         with naming(stack.name):
             bands = result.bands(_released(run, stack), run.seen)
         write_stack(destination, header, bands, overwrite)
-        return Outcome(run.seen, run.impulses, file_format.losses(header))
+        return Outcome(run.seen, run.impulses, file_format.losses(header), run.knows_noise)
 
     def run(
         self,

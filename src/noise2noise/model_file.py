@@ -8,6 +8,7 @@ filled. So no file asks for more memory than it has bytes, a few times over.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,7 @@ from chainrule.serialization import load_shapes, load_tensors, one_line
 from noise2noise import networks
 from noise2noise.errors import UserError
 from noise2noise.model_info import ModelInfo
+from noise2noise.noise import NoiseProfile
 
 LARGEST_SIZES = {"width": 2**16, "inner": 2**16, "most": 2**16, "depth": 64, "blocks": 64}
 """Sizes beyond these are refused: a model file may ask for a network of any other size it likes,
@@ -52,6 +54,7 @@ def read_model(path: Path, name: str) -> tuple[Module, ModelInfo]:
         check_fits(architecture, sizes, _weights(shapes))
         network = networks.build(architecture, **sizes)
         fill(network, _weights(load_tensors(path)[0]))
+        values, profile = _recorded(metadata)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not a model of this package: {one_line(str(error))}") from error
     info = ModelInfo(
@@ -61,8 +64,31 @@ def read_model(path: Path, name: str) -> tuple[Module, ModelInfo]:
         title=one_line(metadata.get("title", "")),
         noise=one_line(metadata.get("noise", "")),
         parameters=sum(value.numel() for value in network.parameters()),
+        values=values,
+        profile=profile,
     )
     return network, info
+
+
+def _recorded(
+    metadata: Mapping[str, str],
+) -> tuple[tuple[float, float] | None, NoiseProfile | None]:
+    """What a model knows of the recorded images that it learned from: black and white, and noise.
+
+    Raises:
+        ValueError: they can't be.
+    """
+    text = metadata.get("profile")
+    profile = None if text is None else NoiseProfile.from_json(text)
+    if "values" not in metadata:
+        return None, profile
+    try:
+        black, white = (float(value) for value in json.loads(metadata["values"][:LONGEST_TEXT]))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError("its values are not black and white") from error
+    if not (math.isfinite(black) and math.isfinite(white) and black < white):
+        raise ValueError(f"its values are {black} for black and {white} for white")
+    return (black, white), profile
 
 
 def check_fits(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from noise2noise.noise import NoiseProfile
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,8 @@ class ModelInfo:
         title: one line for people.
         noise: the corruption it was trained on, or "recorded pairs".
         parameters: how many numbers were learned.
+        values: of one that learned from recorded images, what was black and white in their files.
+        profile: the noise of these images, in the units of their files.
     """
 
     name: str
@@ -23,3 +29,5 @@ class ModelInfo:
     title: str
     noise: str
     parameters: int
+    values: tuple[float, float] | None = None
+    profile: NoiseProfile | None = None

@@ -334,6 +334,8 @@ def _make_folder(folder: Path, root: Path | None) -> None:
 
 def _facts(header: Header, model: str, why: str, outcome: Outcome) -> dict[str, Any]:
     notes = [*header.notes, *outcome.losses]
+    if outcome.knows_noise:
+        notes.append("its noise is that of the images that the model learned from")
     if outcome.seen.bad:
         notes.append(f"{outcome.seen.bad} NaN or infinite values stay as they are")
     if outcome.impulses:

@@ -41,7 +41,7 @@ class Terminal(Observer):
             DivergedError, TrainingStopped, UserError: as `Trainer.fit`.
             KeyboardInterrupt: Ctrl-C was pressed again.
         """
-        self._epochs, self._steps = trainer.config.epochs, trainer.steps_per_epoch
+        self._epochs, self._steps = trainer.epochs, trainer.steps_per_epoch
         self._shown_at = -math.inf
         self._bar = _bar()
         self._task = self._bar.add_task("", total=self._epochs * self._steps, loss="", psnr="")

@@ -18,6 +18,8 @@ def register(app: typer.Typer) -> None:
         "train",
         epilog=examples(
             "noise2noise train --pairs shots_a/ shots_b/ --out runs/microscope",
+            "noise2noise train --stack film.tif --out runs/film",
+            "noise2noise train --burst shots/ --register --out runs/camera",
             "noise2noise train --pairs-file train_data.pkl --validation val_data.pkl --crop 32 "
             "--out runs/course",
             "noise2noise train --photos photos/ --corruption gaussian:0-50 --out runs/photos",

@@ -15,12 +15,9 @@ import typer
 from chainrule import distributed, summary
 from noise2noise.cli.attended import Terminal
 from noise2noise.cli.common import messages
-from noise2noise.cli.options import flag_of
 from noise2noise.errors import UserError
-from noise2noise.fit import Trainer, TrainingStopped, stored_config
-from noise2noise.fit.configuration import SOURCES, TrainingConfig, configure
-from noise2noise.fit.lock import refuse_locked
-from noise2noise.fit.recipe import read_recipe
+from noise2noise.fit import Trainer, TrainingStopped
+from noise2noise.fit.start import completed, new, stored
 from noise2noise.networks import ARCHITECTURES
 
 
@@ -32,8 +29,7 @@ def run(
     Raises:
         UserError: the options can't be, or the run's folder or data.
     """
-    if recipe is not None:
-        asked = _completed(asked, read_recipe(recipe))
+    asked = completed(asked, recipe)
     with together():
         _train(out, asked, resume, overwrite)
 
@@ -42,7 +38,7 @@ def _train(out: Path, asked: dict[str, Any], resume: bool, overwrite: bool) -> N
     restarted = _was_restarted(out)
     if restarted:
         resume, overwrite = True, False
-    config = (_stored if resume else _new)(out, asked, overwrite)
+    config = (stored if resume else new)(out, asked, overwrite)
     distributed.sums(0)  # nobody looks at the folder any more: the first may begin to write
     terminal = Terminal()
     trainer = Trainer(config, out, terminal)
@@ -101,66 +97,23 @@ def _was_restarted(out: Path) -> bool:
     return restarted and (out / "last.safetensors").exists()
 
 
-def _completed(asked: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for, and the recipe for the rest; another source replaces the recipe's."""
-    if any(name in asked for name in SOURCES):
-        recipe = {name: value for name, value in recipe.items() if name not in SOURCES}
-    return {**recipe, **asked}
-
-
-def _stored(out: Path, asked: dict[str, Any], overwrite: bool) -> TrainingConfig:
-    """The run's own configuration, and what is given again; the Trainer compares the two."""
-    if overwrite:
-        raise UserError("--resume goes on with the run and --overwrite replaces it; give one only")
-    refuse_locked(out)
-    stored = stored_config(out)
-    for name in SOURCES:
-        if name in asked and getattr(stored, name) is None:
-            raise UserError(
-                f"the run in {out} does not learn from {flag_of(TrainingConfig, name)}; leave it "
-                "out to resume, or start a new run in another folder"
-            )
-    return configure(**{**stored.model_dump(), **asked})
-
-
-def _new(out: Path, asked: dict[str, Any], overwrite: bool) -> TrainingConfig:
-    flags = {name: flag_of(TrainingConfig, name) for name in SOURCES}
-    sources = [flag for name, flag in flags.items() if name in asked]
-    if len(sources) != 1:
-        raise UserError(
-            f"give one of {', '.join(flags.values())} to learn from, "
-            f"got {' and '.join(sources) or 'none'}"
-        )
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; name a folder for the run")
-    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-        raise UserError(f"{out} can't be made: {nearest} is no folder that can be written to")
-    refuse_locked(out)
-    if (out / "last.safetensors").exists() and not overwrite:
-        raise UserError(
-            f"{out} holds a run already; add --resume to go on with it, --overwrite to replace it, "
-            "or choose another folder"
-        )
-    return configure(**asked)
-
-
 def _describe(trainer: Trainer) -> None:
     config = trainer.config
     inputs = ARCHITECTURES[config.architecture].inputs(trainer.sizes)
-    shape = (config.batch_size, inputs, config.crop, config.crop)
+    shape = (config.batch_size, inputs, trainer.source.crop, trainer.source.crop)
     cost = summary(trainer.model, shape)
     reference = "clean images" if trainer.validation.reference_is_clean else "noisy partners"
     images = len(trainer.validation.pairs)
     done = trainer.position
+    begun = f", begun with {config.start_from}" if config.start_from else ""
     lines = [
         f"data        {trainer.source.describe()}",
         f"validation  {images} image{'' if images == 1 else 's'}, PSNR against {reference}",
-        f"network     {config.architecture}, {cost.parameters:,} parameters",
-        f"training    {config.epochs} epochs of {trainer.steps_per_epoch} steps "
+        f"network     {config.architecture}, {cost.parameters:,} parameters{begun}",
+        f"training    {trainer.epochs} epochs of {trainer.steps_per_epoch} steps "
         f"of {config.batch_size} crops, kept in {trainer.folder}",
     ]
-    if done.epoch >= config.epochs:
+    if done.epoch >= trainer.epochs:
         lines.append(f"resumed     all {done.epoch} epochs are done; add --epochs to train longer")
     elif done.epoch or done.step:
         lines.append(f"resumed     in epoch {done.epoch + 1}, after step {done.step}")

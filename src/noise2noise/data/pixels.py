@@ -62,7 +62,7 @@ def centre(image: np.ndarray, side: int) -> np.ndarray:
     return image[:, top : top + side, left : left + side]
 
 
-def refuse_small(paths: Sequence[Path], pixels: Sequence[np.ndarray], side: int) -> None:
+def refuse_small(paths: Sequence[Path | str], pixels: Sequence[np.ndarray], side: int) -> None:
     """Name every image that is smaller than a square of that side.
 
     Raises:

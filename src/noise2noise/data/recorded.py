@@ -1,21 +1,20 @@
-"""Pairs as they were taken, in two tensors or two folders: the noise is in the files."""
+"""Pairs as they were taken, in two tensors of values from 0 to 255: the noise is in the file."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from noise2noise.data.pair_file import check_tensors
-from noise2noise.data.pixels import centre, decoded, random_views, refuse_small
-from noise2noise.data.source import PairSource, Track, silently
+from noise2noise.data.pixels import centre, random_views
+from noise2noise.data.source import PairSource
 from noise2noise.data.telling import Telling, told
-from noise2noise.data.words import checked_crop, colour_text, counted, shortened, size_text
+from noise2noise.data.words import checked_crop, colour_text, counted, size_text
 from noise2noise.errors import UserError
-from noise2noise.files import Scale, list_images
+from noise2noise.files import Scale
 from noise2noise.noise import NoiseProfile, profile_of_pairs
 
 
@@ -23,6 +22,7 @@ class _RecordedPairs(PairSource):
     """Pairs as they were taken: the noise is in the files."""
 
     takes_time = False
+    values = (0.0, 255.0)
 
     def __init__(
         self,
@@ -81,6 +81,11 @@ class _RecordedPairs(PairSource):
         """The noise of the images, measured from all pairs."""
         return profile_of_pairs(self._first, self._second).scaled(1 / self._scale.white)
 
+    def recorded_noise(self) -> NoiseProfile | None:
+        if self.reference_is_clean or not self.noise.confidence:
+            return None
+        return self.noise.scaled(255)
+
     def _check_telling(self) -> None:
         if self.reference_is_clean:
             raise UserError(
@@ -137,110 +142,7 @@ class TensorPairs(_RecordedPairs):
         return f"{pairs} of {kind} images, {size}, {colour_text(self.channels)}"
 
 
-class FolderPairs(_RecordedPairs):
-    """Pairs of image files: two folders that hold the same scenes under the same names.
-
-    `a/tree.png` and `b/tree.tif` are a pair: the endings may differ. All images are read at once,
-    and every one that can't be used is named before training starts. Which of the two is the input
-    is drawn anew each time, unless `target_is_clean`.
-
-    Arguments:
-        folder_a, folder_b: one noisy image of each scene in either.
-        crop: side of the crops in pixels.
-        target_is_clean: `folder_b` holds clean images: they are always the target.
-        track: shows the progress of reading.
-
-    Raises:
-        UserError: a folder is missing or empty, a file can't be read, a name has no partner or is
-            there twice, the images of a pair differ in size, some are grey and some in colour, or
-            some are smaller than the crop.
-    """
-
-    def __init__(
-        self,
-        folder_a: str | Path,
-        folder_b: str | Path,
-        crop: int,
-        target_is_clean: bool = False,
-        track: Track | None = None,
-    ) -> None:
-        crop = checked_crop(crop)
-        self._folders = Path(folder_a), Path(folder_b)
-        names = matched(*self._folders)
-        work = (track or silently)(names, "Reading pairs", len(names))
-        pixels = [(decoded(a), decoded(b)) for a, b in work]
-        _check_pairs(names, pixels, crop)
-        first, second = zip(*pixels, strict=True)
-        shapes = np.array([image.shape[1:] for image in first])
-        super().__init__(first, second, shapes, crop, target_is_clean)
-
-    def describe(self) -> str:
-        kind = "noisy and clean" if self.reference_is_clean else "noisy"
-        a, b = self._folders
-        crops = f"crops of {self.crop} x {self.crop}, {colour_text(self.channels)}"
-        return f"{counted(self.images, 'pair')} of {kind} images from {a} and {b}, {crops}"
-
-
 def _stored(side: torch.Tensor) -> np.ndarray:
     if side.dtype == torch.uint8:
         return side.detach().cpu().numpy()
     return (side.detach().cpu().float() / 255).numpy()
-
-
-def matched(folder_a: Path, folder_b: Path) -> list[tuple[Path, Path]]:
-    """The files of two folders as pairs of the same name; refuses any that has no partner."""
-    a, b = _by_name(folder_a), _by_name(folder_b)
-    if folder_a.resolve() == folder_b.resolve():
-        raise UserError(f"both folders are {folder_a}; give two, each with its own noisy images")
-    alone = [str(a[name]) for name in a if name not in b]
-    alone += [str(b[name]) for name in b if name not in a]
-    if alone:
-        raise UserError(
-            f"{counted(len(alone), 'image')} without a partner of that name in the other folder: "
-            f"{shortened(alone)}; rename or remove them"
-        )
-    return [(a[name], b[name]) for name in sorted(a)]
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for path in list_images(folder):
-        other = files.setdefault(path.stem, path)
-        if other != path:
-            raise UserError(
-                f"{other} and {path.name} have the same name but for the ending, so it is not "
-                "clear which belongs to a pair; remove one"
-            )
-    return files
-
-
-def _check_pairs(
-    names: Sequence[tuple[Path, Path]],
-    pixels: Sequence[tuple[np.ndarray, np.ndarray]],
-    crop: int,
-) -> None:
-    differing = [
-        f"{a} is {size_text(first)} and {b} is {size_text(second)}"
-        for (a, b), (first, second) in zip(names, pixels, strict=True)
-        if first.shape != second.shape
-    ]
-    if differing:
-        raise UserError(
-            f"{counted(len(differing), 'pair')} of different sizes: {shortened(differing)}; "
-            "both images of a pair must show the same pixels"
-        )
-    channels = len(pixels[0][0])
-    other = [
-        str(a) for (a, _), (first, _) in zip(names, pixels, strict=True) if len(first) != channels
-    ]
-    if other:
-        raise UserError(
-            f"{names[0][0]} is {colour_text(channels)} but not these: {shortened(other)}; "
-            "train on grey and colour images apart"
-        )
-    refuse_small([a for a, _ in names], [first for first, _ in pixels], crop)
-    if all(np.array_equal(first, second) for first, second in pixels):
-        raise UserError(
-            f"every image of {names[0][0].parent} is the same in {names[0][1].parent}, noise and "
-            "all; a pair needs two shots, each with its own noise"
-        )

@@ -27,6 +27,9 @@ class PairSource(ABC):
         channels: 1 (grey) or 3 (colour), the same for all images.
         crop: side in pixels of both images of a pair.
         reference_is_clean: whether the second image of `validation_pair` is clean.
+        notes: sentences for people about what was met, such as shots that are left out.
+        values: of recorded images, what is black and white in the units of their files, if they
+            mean something to others; else None.
         takes_time: whether threads should make batches ahead: not where a batch is so quickly made
             that handing it from one to the other takes as long.
     """
@@ -34,6 +37,8 @@ class PairSource(ABC):
     takes_time: ClassVar[bool]
     channels: int
     reference_is_clean: bool
+    notes: tuple[str, ...] = ()
+    values: tuple[float, float] | None = None
     _telling: Telling | None = None
 
     def __init__(self, shapes: np.ndarray, crop: int) -> None:
@@ -92,6 +97,10 @@ class PairSource(ABC):
             raise ValueError(f"the noise of {self.describe()} can't be told")
         return Guidance(noise, float(noisy.mean(dtype=np.float64)))
 
+    def recorded_noise(self) -> NoiseProfile | None:
+        """The noise of recorded pairs, in the units of their files; None where it isn't known."""
+        return None
+
     @property
     def is_telling(self) -> bool:
         """Whether the batches are for a network that is told the noise."""
@@ -106,6 +115,12 @@ class PairSource(ABC):
         self._check_telling()
         part = copy.copy(self)
         part._telling = telling
+        return part
+
+    def repeated(self: Source, passes: int) -> Source:
+        """The same source, of which an epoch goes over the images so many times."""
+        part = copy.copy(self)
+        part._image_of_crop = np.tile(self._image_of_crop, passes)
         return part
 
     def subset(self: Source, indices: Sequence[int] | np.ndarray) -> Source:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from noise2noise.data.scenes import RecordedScenes
 from noise2noise.data.source import PairSource, Source
 from noise2noise.errors import UserError
 from noise2noise.guidance import Guidance
@@ -56,11 +57,14 @@ def split(source: Source) -> tuple[Source, ValidationSet]:
     """Hold whole images back: (what to train on, what to validate on).
 
     One image in `VALIDATION_SHARE`, spread evenly and always the same ones; fewer where they would
-    exceed `VALIDATION_PIXELS`; at least one.
+    exceed `VALIDATION_PIXELS`; at least one. Of a single recorded scene a part of the picture.
 
     Raises:
-        UserError: the source has a single image.
+        UserError: the source has a single image that can't be parted.
     """
+    if source.images == 1 and isinstance(source, RecordedScenes):
+        rest, held = source.parted()
+        return rest, validation_set(held)
     if source.images < 2:
         raise UserError(
             f"at least two images are needed, one to learn from and one to validate on; "

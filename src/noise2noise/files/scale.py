@@ -16,12 +16,17 @@ class Scale:
 
         unit = (value - black) / (white - black)
 
-    Integers coming back are rounded to the nearest step and clipped to what lies between black and
-    white; floats are not clipped.
+    Integers coming back are rounded to the nearest step and clipped to `limits`; floats are not
+    clipped.
+
+    Attributes:
+        black, white: stored values.
+        limits: the smallest and the largest stored integer; black and white if None.
     """
 
     black: float
     white: float
+    limits: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, dtype: npt.DTypeLike) -> Scale:
@@ -55,6 +60,9 @@ class Scale:
                 f"the image to be written has {bad} NaN or infinite values, "
                 "so the model that made it is broken; choose another one"
             )
+        if self.limits is not None:
+            values = unit * np.float64(self.white - self.black) + self.black
+            return np.rint(np.clip(values, *self.limits)).astype(dtype)
         scaled = np.clip(unit, 0, 1)
         if dtype.itemsize > 2:  # float32 has 24 bits
             scaled = scaled.astype(np.float64)

@@ -3,6 +3,7 @@
 - `training_step.py`: forward, backward and update, for whoever trains a network here.
 - `checkpoint.py`, `conditions.py`: all that a run needs to go on, and what it was computed with.
 - `configuration.py`: what can be asked for; the command's options are made from it.
+- `start.py`: how a run begins or goes on: what is asked for, completed, and where it is kept.
 - `sources.py`: the data that a configuration names.
 - `trainer.py`, `folder.py`, `lock.py`: the loop, the files that it leaves, one writer at a time.
 - `pictures.py`: what epochs made of one validation image, to look at.

@@ -13,12 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from noise2noise.catalogue import NETWORKS
 from noise2noise.errors import UserError
 
-SOURCES = ("pairs", "pairs_file", "photos", "generated")
+SOURCES = ("pairs", "stack", "burst", "pairs_file", "photos", "generated")
 """Where pairs can come from; a run has exactly one of them."""
+
+RECORDED = ("pairs", "stack", "burst")
+"""Those that are images as they were taken, in files of any format."""
 
 # What a resumed run may have otherwise than before: where its data lie, how long and how fast.
 MAY_CHANGE = {
-    *("pairs", "pairs_file", "photos", "validation", "epochs", "workers", "title"),
+    *RECORDED,
+    *("pairs_file", "photos", "validation", "epochs", "workers", "title"),
     *("accumulate", "shard_optimizer"),
 }
 
@@ -45,8 +49,28 @@ class TrainingConfig(BaseModel):
     pairs: tuple[Path, Path] | None = _option(
         _DATA,
         None,
-        "Two folders of noisy images; files of the same name show the same scene.",
+        "Two folders of noisy images; files of the same name, or all in folders of the same name, "
+        "show the same scene.",
         metavar="FOLDER FOLDER",
+    )
+    stack: Path | None = _option(
+        _DATA,
+        None,
+        "A film or stack of noisy frames, or a folder of them: neighbours are pairs.",
+        metavar="FILE",
+    )
+    burst: Path | None = _option(
+        _DATA,
+        None,
+        "A folder that holds a folder of noisy shots for each scene: every two are a pair.",
+        metavar="FOLDER",
+    )
+    registration: bool = _option(
+        _DATA,
+        False,
+        "Move shots into place that are more than half a pixel apart, by whole pixels; otherwise "
+        "they are left out.",
+        flags=("--register",),
     )
     pairs_file: Path | None = _option(
         _DATA, None, "A .pkl of two uint8 tensors (N, C, H, W) of noisy images.", metavar="FILE"
@@ -77,7 +101,9 @@ class TrainingConfig(BaseModel):
         "A .pkl of (noisy, clean) tensors. By default one image in twenty is held back.",
         metavar="FILE",
     )
-    crop: int = _option(_DATA, 64, "Side of the crops, in pixels.", ge=8)
+    crop: int | None = _option(
+        _DATA, None, "Side of the crops, in pixels; by default 64, or what fits into pairs.", ge=8
+    )
     architecture: str = _option(_NETWORK, "compact", f"{', '.join(NETWORKS)}.", metavar="NAME")
     sizes: dict[str, int] = _option(
         _NETWORK,
@@ -131,7 +157,13 @@ class TrainingConfig(BaseModel):
         ge=0,
         lt=1,
     )
-    epochs: int = _option(_TRAINING, 30, "Passes over the data.", ge=1)
+    epochs: int | None = _option(
+        _TRAINING,
+        None,
+        "Passes over the data; by default 30, or more of small data, for 6,000 steps (10, or 1,500 "
+        "steps, of a model that is begun with).",
+        ge=1,
+    )
     batch_size: int = _option(_TRAINING, 16, "Crops in a step.", ge=1)
     accumulate: int = _option(
         _TRAINING,
@@ -148,6 +180,13 @@ class TrainingConfig(BaseModel):
     workers: int = _option(
         _RUN, 2, "Threads that prepare batches; changes nothing but the speed.", ge=1
     )
+
+
+def flag(name: str) -> str:
+    """The command's option of a field, such as --batch-size."""
+    extra = TrainingConfig.model_fields[name].json_schema_extra
+    flags = extra["flags"] if isinstance(extra, dict) else ()
+    return str(flags[0]) if isinstance(flags, tuple) and flags else f"--{name.replace('_', '-')}"
 
 
 def _as_it_starts(model: str, options: dict[str, object]) -> dict[str, object]:
@@ -186,9 +225,11 @@ def configure(**options: object) -> TrainingConfig:
         raise UserError(f"{name}: {first['msg'].lower()}, got {first['input']!r}") from None
     if sum(getattr(config, source) is not None for source in SOURCES) != 1:
         raise UserError(
-            "give exactly one source: two folders of pairs, a file of pairs, a folder of "
-            "photographs, or a number of generated pictures"
+            "give exactly one source: two folders of pairs, a stack, a folder of bursts, a file of "
+            "pairs, a folder of photographs, or a number of generated pictures"
         )
+    if config.registration and all(getattr(config, source) is None for source in RECORDED):
+        raise UserError("--register is for pairs, a stack or a burst; leave it out")
     makes_noise = config.photos is not None or config.generated is not None
     if makes_noise != (config.corruption is not None):
         raise UserError(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from noise2noise import networks
 from noise2noise.data import (
+    USUAL_CROP,
+    Bursts,
     CorruptedPhotographs,
     FolderPairs,
     GeneratedImages,
     PairSource,
+    StackFrames,
     Telling,
     TensorPairs,
     Track,
@@ -36,27 +39,27 @@ def open_data(config: TrainingConfig, track: Track) -> tuple[PairSource, Validat
             f"{config.architecture} is there for published weights and isn't trained here; choose "
             "guided, which is told the noise too"
         )
-    if config.crop % multiple:
+    if config.crop is not None and config.crop % multiple:
         raise UserError(
             f"crop must be a multiple of {multiple} for {config.architecture}, got {config.crop}"
         )
     if architecture.told:
-        return split(_telling(config, _open_source(config, track)))
+        return split(_telling(config, _open_source(config, track, multiple)))
     if config.target_shots != 1 or config.varied:
         raise UserError(
             "target_shots and varied are for networks that are told the noise; choose the "
             "architecture guided, or leave them out"
         )
     if config.validation is None:
-        return split(_open_source(config, track))
+        return split(_open_source(config, track, multiple))
     noisy, clean = load_pair_file(config.validation)  # first, because it is quickly refused
-    side = min(config.crop, *noisy.shape[2:]) // multiple * multiple
+    side = min(config.crop or USUAL_CROP, *noisy.shape[2:]) // multiple * multiple
     if side == 0:
         raise UserError(
             f"{config.validation}: the images are {noisy.shape[3]} x {noisy.shape[2]}; "
             f"{config.architecture} needs at least {multiple} x {multiple}"
         )
-    source = _open_source(config, track)
+    source = _open_source(config, track, multiple)
     if noisy.shape[1] != source.channels:
         raise UserError(
             f"{config.validation}: the images have {noisy.shape[1]} channels, "
@@ -76,15 +79,22 @@ def _telling(config: TrainingConfig, source: PairSource) -> PairSource:
     return source.telling(Telling(config.target_shots, config.varied))
 
 
-def _open_source(config: TrainingConfig, track: Track) -> PairSource:
+def _open_source(config: TrainingConfig, track: Track, multiple: int) -> PairSource:
     if config.pairs is not None:
-        return FolderPairs(*config.pairs, config.crop, track=track)
+        return FolderPairs(
+            *config.pairs, config.crop, track=track, register=config.registration, multiple=multiple
+        )
+    if config.stack is not None:
+        return StackFrames(config.stack, config.crop, track, config.registration, multiple)
+    if config.burst is not None:
+        return Bursts(config.burst, config.crop, track, config.registration, multiple)
     if config.pairs_file is not None:
-        return TensorPairs(*load_pair_file(config.pairs_file), config.crop)
+        sides = load_pair_file(config.pairs_file)
+        fitting = min(USUAL_CROP, *sides[0].shape[2:]) // multiple * multiple
+        return TensorPairs(*sides, config.crop or max(fitting, multiple))
     corruption, channels = parse(config.corruption or ""), config.sizes.get("channels")
+    crop = config.crop or USUAL_CROP
     if config.photos is not None:
-        return CorruptedPhotographs(config.photos, corruption, config.crop, channels, track)
+        return CorruptedPhotographs(config.photos, corruption, crop, channels, track)
     assert config.generated is not None
-    return GeneratedImages(
-        config.generated, corruption, config.crop, config.seed, channels or 3, track
-    )
+    return GeneratedImages(config.generated, corruption, crop, config.seed, channels or 3, track)

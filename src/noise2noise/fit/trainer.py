@@ -53,6 +53,14 @@ DRAW_SECONDS = 10
 """The curves are drawn at most so often, and when training ends or is stopped: drawing them takes
 longer than some epochs do."""
 
+EPOCH_STEPS = 100
+"""Small data are gone over several times in an epoch, so that it has so many steps: what comes
+after each, validation and files, would take longer than the steps do."""
+
+USUAL_LENGTH, LENGTH_FROM_MODEL = (30, 6000), (10, 1500)
+"""Passes over the data, and steps at least: a network takes as many to learn however few images
+there are. A model that is begun with knows most already."""
+
 LOSSES = {"mse": MSE, "log-mse": LogMSE, "l1": L1}
 """By the names that TrainingConfig takes."""
 
@@ -71,6 +79,7 @@ class Trainer:
 
     Attributes:
         source, validation: what is learned from, and measured on.
+        epochs, passes: how long to train, and how often an epoch goes over the data.
         model, sizes: the network and all its sizes.
         position: where the run stands.
 
@@ -93,12 +102,22 @@ class Trainer:
         self.team = Team(self.model, config.accumulate, config.shard_optimizer)
         self.optimizer = _optimizer(config, self.team.stepped)
         self.average = None if config.ema is None else Average(self.model, config.ema)
-        self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
-        self.schedule = _schedule(config, self.steps_per_epoch * config.epochs)
+        self._whole = self.source
+        self._plan(_passes(config, len(self.source)))
         self.position = Position()
+        for note in self.source.notes:
+            self.observer.on_message(note)
         self._saved_at = time.monotonic()
         self._drawn_at = -math.inf
         self._pictured: np.ndarray | None = None  # what the last validation made of its first image
+
+    def _plan(self, passes: int) -> None:
+        """How long to train, with epochs that go over the data so many times."""
+        config = self.config
+        self.passes, self.source = passes, self._whole.repeated(passes)
+        self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
+        self.epochs = config.epochs or _epochs(config, self.steps_per_epoch, passes)
+        self.schedule = _schedule(config, self.steps_per_epoch * self.epochs)
 
     @property
     def folder(self) -> Path:
@@ -130,6 +149,7 @@ class Trainer:
         """
         checkpoint = self.files.read_checkpoint()
         try:
+            self._plan(int(checkpoint.facts.get("passes", "1")))
             self._check_same_run(checkpoint)
             state = dict(checkpoint.position)
             history = [Epoch(**line) for line in state.pop("history")]
@@ -140,6 +160,12 @@ class Trainer:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.last} is not a checkpoint of a training run") from error
+        begun = position.epoch + (position.step > 0)
+        if self.epochs < begun:
+            raise UserError(
+                f"the run in {self.folder} is in epoch {begun} already, and {self.epochs} are "
+                f"asked for; give --epochs {begun} at least, or leave it out"
+            )
         position.restarts += restarted
         self.position = position
         if checkpoint.warning():
@@ -178,11 +204,12 @@ class Trainer:
         if self.team.leads:
             if self.position == Position():
                 self.files.begin()
-            self.files.write_config(self.config.model_dump_json(indent=2) + "\n")
+            told = self.config.model_copy(update={"epochs": self.epochs})
+            self.files.write_config(told.model_dump_json(indent=2) + "\n")
         if self.position == Position():
             self._save()
         self.observer.on_step(self.position)
-        while self.position.epoch < self.config.epochs:
+        while self.position.epoch < self.epochs:
             self._train_epoch()
             self._finish_epoch()
             self.observer.on_step(self.position)
@@ -283,8 +310,8 @@ class Trainer:
             self.files.write_history(self.position.history)
             pair = self.validation.pairs[0]
             if self._pictured is not None:
-                self.files.keep_picture(row.epoch, self.config.epochs, pair, self._pictured)
-        finished = row.epoch == self.config.epochs
+                self.files.keep_picture(row.epoch, self.epochs, pair, self._pictured)
+        finished = row.epoch == self.epochs
         if finished or time.monotonic() - self._drawn_at > DRAW_SECONDS:
             self._draw_curves()
         self._save()
@@ -326,6 +353,7 @@ class Trainer:
             **self._model_facts(),
             "config": self.config.model_dump_json(),
             "steps_per_epoch": str(self.steps_per_epoch),
+            "passes": str(self.passes),
         }
         self._saved_at = time.monotonic()
         state = self.team.whole_state(self.optimizer)
@@ -349,14 +377,34 @@ class Trainer:
         if not all(bool(value.isfinite().all()) for value in tensors.values()):
             raise self._divergence("a weight or its average gradient")
 
+    def _recorded_facts(self) -> dict[str, str]:
+        """What the model is to know of the images that it learned from."""
+        if self.source.values is None:
+            return {}
+        facts = {"values": json.dumps(self.source.values)}
+        noise = self.source.recorded_noise()
+        return facts if noise is None else {**facts, "profile": noise.to_json()}
+
     def _model_facts(self) -> dict[str, str]:
         return {
+            **self._recorded_facts(),
             "architecture": self.config.architecture,
             "sizes": json.dumps(self.sizes),
             "title": self.config.title or f"trained on {self.source.describe()}",
             "noise": self.config.corruption or "recorded pairs",
             "validation_psnr": f"{self.position.best_psnr:.2f}",
         }
+
+
+def _passes(config: TrainingConfig, crops: int) -> int:
+    """How often an epoch goes over so many crops."""
+    return 1 if config.epochs is not None else -(-EPOCH_STEPS * config.batch_size // crops)
+
+
+def _epochs(config: TrainingConfig, steps: int, passes: int) -> int:
+    """How many epochs of so many steps are enough, where nobody says."""
+    rounds, least = USUAL_LENGTH if config.start_from is None else LENGTH_FROM_MODEL
+    return max(-(-rounds // passes), -(-least // steps))
 
 
 def _sizes_for(config: TrainingConfig, source: PairSource) -> dict[str, int]:

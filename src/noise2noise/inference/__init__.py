@@ -4,11 +4,13 @@
 - `known.py`: what is learned of a whole stack before its first tile.
 - `settings.py`: what people may ask for.
 - `run.py`: a stack on its way through a network, band by band.
+- `learned.py`: what a model knows of images like those that it learned from.
 - `budget.py`: how large a tile may be.
 """
 
 from noise2noise.inference.budget import needed, parse_memory, tile_side
 from noise2noise.inference.known import Known, looked_at
+from noise2noise.inference.learned import Learned
 from noise2noise.inference.network import SMALLEST, TILE, Network
 from noise2noise.inference.run import StackRun
 from noise2noise.inference.settings import MOST_STRENGTH, USUAL, Settings
@@ -19,6 +21,7 @@ __all__ = [
     "TILE",
     "USUAL",
     "Known",
+    "Learned",
     "Network",
     "Settings",
     "StackRun",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from noise2noise.files import Scale, Stack, Survey, scale_of, survey
+from noise2noise.files import Header, Scale, Stack, Survey, scale_of, survey
 from noise2noise.guidance import ChannelPlanes, Guidance, PlaneView
 from noise2noise.inference.network import Network
 from noise2noise.inference.settings import Settings
@@ -40,7 +40,7 @@ class Known:
             seen: the values, where they were looked at already.
         """
         seen = survey(stack) if seen is None else seen
-        scale = scale_of(stack.header, seen)
+        scale, settings, _ = looked_up(network, stack.header, seen, settings)
         channels = range(ChannelPlanes.of(stack.header).channels)
         guides = (guide_of(network, stack, scale, settings, channel) for channel in channels)
         return cls(seen, scale, tuple(guides))
@@ -48,6 +48,19 @@ class Known:
     def part(self, channels: slice) -> Known:
         """Of some channels of the stack."""
         return replace(self, guides=self.guides[channels])
+
+
+def looked_up(
+    network: Network, header: Header, seen: Survey, settings: Settings
+) -> tuple[Scale, Settings, bool]:
+    """The scale of a stack, and the settings with its noise, where the network knows either from
+    the images that it learned from; whether it knows the noise."""
+    scale, learned = scale_of(header, seen), network.learned
+    if learned is None or not learned.fits(seen):
+        return scale, settings, False
+    noise = learned.noise_for(header.colours) if network.told else None
+    knows = settings.noise is None and noise is not None
+    return learned.scale(scale), replace(settings, noise=noise) if knows else settings, knows
 
 
 def guide_of(

@@ -9,6 +9,7 @@ import torch
 
 from chainrule import Module, backend, fuse, record
 from noise2noise.errors import out_of_memory
+from noise2noise.inference.learned import Learned
 from noise2noise.networks import Needs
 from noise2noise.noise.impulses import REACH
 from noise2noise.noise.profile import MARGIN
@@ -42,9 +43,10 @@ class Network:
         model: maps (N, C, H, W) to the same shape, or, if it is told the noise, (N, C + levels, H,
             W) to (N, C, H, W).
         needs: what it asks of images.
+        learned: what it knows of images like those that it learned from.
 
     Attributes:
-        needs: as given.
+        needs, learned: as given.
         channels: of the images that it takes, C.
         told: whether it is told the noise.
         multiple: heights and widths must be multiples of this.
@@ -52,8 +54,8 @@ class Network:
             pixel can reach.
     """
 
-    def __init__(self, model: Module, needs: Needs) -> None:
-        self.model, self.needs = fuse(model.eval()), needs
+    def __init__(self, model: Module, needs: Needs, learned: Learned | None = None) -> None:
+        self.model, self.needs, self.learned = fuse(model.eval()), needs, learned
         self.channels, self.told, self.multiple = needs.channels, needs.told, needs.multiple
         # What is told of a pixel follows from those around it, and they from impulses near them.
         reach = needs.reach + (MARGIN + REACH if self.told else 0)

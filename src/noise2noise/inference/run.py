@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from noise2noise.errors import naming
-from noise2noise.files import STREAMED, Held, Scale, Stack, Survey, scale_of, survey
+from noise2noise.files import STREAMED, Held, Scale, Stack, Survey, survey
 from noise2noise.guidance import ChannelPlanes, Guidance
 from noise2noise.inference.budget import tile_side
-from noise2noise.inference.known import Known, guide_of
+from noise2noise.inference.known import Known, guide_of, looked_up
 from noise2noise.inference.network import SMALLEST, Network
 from noise2noise.inference.settings import Settings
 from noise2noise.noise import remove_impulses
@@ -50,6 +50,7 @@ class StackRun:
     Attributes:
         seen: what values there are.
         scale: between the images' values and the network's.
+        knows_noise: whether the noise is told as it was in what the network learned from.
         impulses: how many there were in what was handed out so far; each channel's counts.
 
     Raises:
@@ -74,12 +75,16 @@ class StackRun:
         height, width = stack.header.height, stack.header.width
         self._core = core or (slice(0, height), slice(0, width))
         self._side = self._tile_side(writing)
-        self.impulses = 0
+        self.impulses, self.knows_noise = 0, False
         if known is not None:
             self.seen, self.scale = known.seen, known.scale
+        elif scale is not None:
+            self.seen, self.scale = _NOTHING, scale
         else:
-            self.seen = _NOTHING if scale else survey(stack)
-            self.scale = scale or scale_of(stack.header, self.seen)
+            self.seen = survey(stack)
+            self.scale, self._settings, self.knows_noise = looked_up(
+                network, stack.header, self.seen, settings
+            )
         self._guide = self.guides()
 
     def at(self, strength: float) -> StackRun:

@@ -168,6 +168,22 @@ class NoiseProfile:
             pixel=self.pixel * factor,
         )
 
+    def to_json(self, indent: int | None = None) -> str:
+        """The profile as text, which `from_json` reads."""
+        return json.dumps({"format": _FORMAT, "version": 1, **asdict(self)}, indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> NoiseProfile:
+        """The profile in a text of anybody's: every number is checked.
+
+        Raises:
+            ValueError: it is none; says what is wrong.
+        """
+        try:
+            return _from_json(text.encode() if isinstance(text, str) else text)
+        except RecursionError as error:
+            raise ValueError("it is nested without end") from error
+
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write the profile as JSON, which `load` reads.
 
@@ -175,10 +191,9 @@ class NoiseProfile:
             UserError: `path` exists and `overwrite` is false.
             OSError: the disk refused.
         """
-        content = {"format": _FORMAT, "version": 1, **asdict(self)}
         try:
             with replacing(Path(path), overwrite) as temporary:
-                Path(temporary).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+                Path(temporary).write_text(self.to_json(indent=2) + "\n", "utf-8")
         except FileExistsError:
             raise UserError(
                 f"{path} exists already; choose another name or allow overwriting"
@@ -199,8 +214,8 @@ class NoiseProfile:
         except OSError as error:
             raise UserError(f"{path} can't be read: {error.strerror or error}") from error
         try:
-            return _from_json(text)
-        except (ValueError, RecursionError) as error:
+            return cls.from_json(text)
+        except ValueError as error:
             raise UserError(
                 f"{path} is no noise profile: {error}; noise2noise inspect --save writes one"
             ) from error

@@ -19,7 +19,9 @@ def help_text(run, monkeypatch) -> str:
 @pytest.mark.parametrize("name", TrainingConfig.model_fields)
 def test_each_field_is_an_option_with_its_text(help_text, name):
     field = TrainingConfig.model_fields[name]
-    flag = {"sizes": "--size"}.get(name, f"--{name.replace('_', '-')}")
+    flag = {"sizes": "--size", "registration": "--register"}.get(
+        name, f"--{name.replace('_', '-')}"
+    )
     assert re.search(rf"{flag}\b", help_text)
     assert field.description is not None
     words = field.description.split(".")[0]

@@ -305,7 +305,11 @@ def test_a_single_folder_of_pairs_is_what_is_blamed(refused, flag):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ((), "give one of --pairs, --pairs-file, --photos, --generated to learn from, got none"),
+        (
+            (),
+            "give one of --pairs, --stack, --burst, --pairs-file, --photos, --generated to learn "
+            "from, got none",
+        ),
         (("--pairs", "A", "B", "--photos", "A"), "got --pairs and --photos"),
         (("--pairs", "A", "C"), "there is no folder C; check the name"),
         (("--pairs", "A", "A"), "both folders are A"),

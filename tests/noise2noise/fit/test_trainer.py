@@ -768,7 +768,7 @@ def test_reading_the_data_is_shown(folders, tmp_path):
             return items
 
     Trainer(tiny(folders), tmp_path, Tracking())
-    assert shown == [("Reading pairs", 7)]
+    assert shown == [("Reading pairs", 7), ("Comparing shots", 7)]
 
 
 def test_the_caller_s_random_numbers_are_left_alone(folders, tmp_path):
