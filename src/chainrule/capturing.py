@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule import ops
 from chainrule.backends import backend, winograd
 from chainrule.backends.replay import Calls, CaptureError, recording
 from chainrule.backends.settings import threads
@@ -92,7 +92,7 @@ class Captured:
         with torch.no_grad():
             for own, x in zip(self.inputs, inputs, strict=True):
                 if x is not own:
-                    _fill(own, x)
+                    ops.copy(own, x)
             for call in self._calls.list:
                 call()
             outputs = tuple([_copy(y) for y in self._outputs])
@@ -205,17 +205,5 @@ def _held_by(calls: Calls) -> Any:
 def _copy(x: Tensor) -> Tensor:
     """x in memory of its own, dense and of the same order."""
     copy = torch.empty_like(x, memory_format=torch.preserve_format)
-    _fill(copy, x)
+    ops.copy(copy, x)
     return copy
-
-
-def _fill(own: Tensor, x: Tensor) -> None:
-    """own = x. On the CPU without PyTorch's threads, which would go on watching for work for
-    milliseconds, on processors that the kernels' threads could use."""
-    if own.is_cpu and own.dtype in _WITHOUT_THREADS and not x.is_neg():
-        np.copyto(own.numpy(), x.detach().numpy())
-    else:
-        own.copy_(x)
-
-
-_WITHOUT_THREADS = {torch.float32, torch.float64, torch.int64}

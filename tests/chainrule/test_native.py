@@ -1093,3 +1093,18 @@ for thread in threads:
 assert not bad, bad
 """
     run(script, CHAINRULE_BACKEND="native")
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
+def test_copies_are_the_same_bits(layout):
+    x = torch.randn(2, 3, 40, 30)
+    x[0, 0, 0, :4] = torch.tensor([INF, NAN, -0.0, 1e-42])
+    if layout == "channels_last":
+        x = x.contiguous(memory_format=torch.channels_last)
+    source = x[..., ::2] if layout == "sliced" else x
+    for _ in in_turn():
+        for target in (torch.empty_like(source), torch.empty(source.shape)):
+            ops.copy(target, source)
+            assert torch.equal(target.view(torch.int32), source.contiguous().view(torch.int32))
+    with pytest.raises(ValueError, match="the target has shape"):
+        ops.copy(torch.empty(2), torch.empty(3))

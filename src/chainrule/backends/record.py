@@ -154,6 +154,7 @@ class Recorder:
 _SIGNATURES = {op: inspect.signature(getattr(reference, op)) for op in reference.__all__}
 _CHANGED = {  # by the ops that work in place and return nothing
     "accumulate": ("total",),
+    "copy": ("target",),
     "zero": ("values",),
     "sgd_step": ("values", "velocities"),
     "adam_step": ("values", "means", "squares"),

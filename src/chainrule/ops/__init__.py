@@ -90,6 +90,7 @@ from chainrule.ops.normalization import (
 from chainrule.ops.optimization import (
     accumulate,
     adam_step,
+    copy,
     lion_step,
     muon_step,
     rmsprop_step,
@@ -167,6 +168,7 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose2d_input_grad",
     "conv_transpose2d_weight_grad",
+    "copy",
     "cross_entropy",
     "cross_entropy_grad",
     "depth_windows",

@@ -32,6 +32,19 @@ def accumulate(total: Tensor, gradient: Tensor) -> None:
     increment_version(total)
 
 
+def copy(target: Tensor, source: Tensor) -> None:
+    """target = source, of one shape.
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or devices differ.
+    """
+    if target.shape != source.shape:
+        raise ValueError(f"copy: the target has shape {shape(target)}, the source {shape(source)}")
+    check_alike("copy", target, "target", source=source)
+    on(target).copy(target, source)
+    increment_version(target)
+
+
 def zero(values: list[Tensor]) -> None:
     """values = 0, all of them."""
     _step("zero", (values,), ())

@@ -14,7 +14,7 @@ from chainrule.backends.native.convolution import (
     block_input_grad,
     block_parameter_grads,
 )
-from chainrule.backends.native.optimization import accumulate, adam_step, sgd_step, zero
+from chainrule.backends.native.optimization import accumulate, adam_step, copy, sgd_step, zero
 from chainrule.backends.native.pointwise import (
     activation,
     activation_grad,
@@ -45,6 +45,7 @@ __all__ = [
     "block_input_grad",
     "block_parameter_grads",
     "concatenate",
+    "copy",
     "empty_cache",
     "max_pool2d",
     "max_pool2d_grad",

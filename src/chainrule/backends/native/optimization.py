@@ -13,7 +13,7 @@ from torch import Tensor
 
 import chainrule._native as kernels
 from chainrule.backends import reference
-from chainrule.backends.native.memory import alike, dense
+from chainrule.backends.native.memory import alike, dense, identity
 from chainrule.backends.settings import threads
 
 
@@ -22,6 +22,14 @@ def accumulate(total: Tensor, gradient: Tensor) -> None:
         return reference.accumulate(total, gradient)
     address = total.data_ptr()
     kernels.add(address, gradient.data_ptr(), address, total.numel(), threads())
+    return None
+
+
+def copy(target: Tensor, source: Tensor) -> None:
+    if not alike(target, source):
+        return reference.copy(target, source)
+    addresses = (source.data_ptr(), target.data_ptr())
+    kernels.activate(*addresses, target.numel(), identity(), threads())
     return None
 
 

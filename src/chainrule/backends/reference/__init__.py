@@ -72,6 +72,7 @@ from chainrule.backends.reference.normalization import (
 from chainrule.backends.reference.optimization import (
     accumulate,
     adam_step,
+    copy,
     lion_step,
     muon_step,
     rmsprop_step,
@@ -140,6 +141,7 @@ __all__ = [
     "charbonnier_error_grad",
     "charbonnier_errors",
     "concatenate",
+    "copy",
     "cross_entropy",
     "cross_entropy_grad",
     "depth_windows",

@@ -8,6 +8,11 @@ def accumulate(total: Tensor, gradient: Tensor) -> None:
     total.add_(gradient)
 
 
+def copy(target: Tensor, source: Tensor) -> None:
+    """target = source."""
+    target.copy_(source)
+
+
 def zero(values: list[Tensor]) -> None:
     """values = 0."""
     for value in values:
