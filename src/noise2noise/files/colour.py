@@ -118,6 +118,8 @@ def _transform(
 class _InColour(Stack):
     """Inks or Lab, handed out as sRGB floats; samples beyond them, transparency, as they are."""
 
+    redrawn = True
+
     def __init__(self, stored: Stack, conversion: Conversion, note: str) -> None:
         self._stored = stored
         self._forth, self._back = conversion

@@ -183,12 +183,14 @@ class Outgoing:
         _before: of it before its dtype is changed.
         _finish: makes bands of that out of denoised ones.
         _wanted: what is changed; None for nothing.
+        _redrawn: as a `Stack` says.
     """
 
     header: Header
     _before: Header
     _finish: Finish
     _wanted: Wanted | None
+    _redrawn: bool = False
 
     @property
     def in_place(self) -> bool:
@@ -197,8 +199,8 @@ class Outgoing:
 
     def source(self, stack: Stack) -> Stack:
         """What is to be denoised."""
-        rounds = self._wanted is not None and self._finish is unchanged
-        return Unrounded(stack) if rounds and self._before.dtype.kind in "ui" else stack
+        rounds = self._wanted is not None and not self._redrawn
+        return Unrounded(stack) if rounds and stack.header.dtype.kind in "ui" else stack
 
     def bands(self, denoised: Iterable[np.ndarray], seen: Survey) -> Iterable[np.ndarray]:
         """Bands of the result.
@@ -213,7 +215,7 @@ class Outgoing:
         bands = self._finish(denoised)
         if self._wanted is None:
             return bands
-        if self._finish is not unchanged:  # raw files for one, whose results have all of a range
+        if self._redrawn:  # raw files for one, whose results have all of a range
             white = Scale.of(self._before.dtype).white
             seen = Survey(0, white, white, 0)
         return self._wanted.bands(bands, self._before, seen)

@@ -29,6 +29,7 @@ from noise2noise.files.guard import UnusableError, reading
 from noise2noise.files.heif import HEIF
 from noise2noise.files.jpeg import JPEG
 from noise2noise.files.jxl import JXL
+from noise2noise.files.merged import with_axes, with_channel_axis
 from noise2noise.files.mrc import MRC
 from noise2noise.files.npy import NPY
 from noise2noise.files.place import replacing_folder
@@ -119,9 +120,9 @@ def open_stack(
     stack = _open(path)
     try:
         if axes is not None:
-            stack.with_axes(axes)
+            stack = with_axes(stack, axes)
         if channel_axis is not None:
-            stack.with_channel_axis(channel_axis)
+            stack = with_channel_axis(stack, channel_axis)
     except UserError:
         stack.close()
         raise
@@ -243,7 +244,7 @@ def result_of(path: str | Path, stack: Stack, wanted: Wanted | None = None) -> O
     header, finish = stack.result(lambda header: not file_format.refusal(final(header)))
     format_for(path, final(header))
     changes = wanted if wanted and wanted.changes(header) else None
-    return Outgoing(final(header), header, finish, changes)
+    return Outgoing(final(header), header, finish, changes, stack.redrawn)
 
 
 def refuse_existing(destination: str | Path, overwrite: bool) -> None:

@@ -98,6 +98,8 @@ def _developed(raw: Any, bits: int, gamma: tuple[float, float]) -> np.ndarray:
 class _Mosaic(Stack):
     """Four planes, one for each pixel of the pattern: black is 0, where the sensor is full is 1."""
 
+    redrawn = True
+
     def __init__(self, raw: Any, metadata: Metadata, path: Path) -> None:
         self._raw, self._mosaic = raw, raw.raw_image_visible
         self._padded = _even(self._mosaic)
@@ -148,6 +150,8 @@ def _even(mosaic: np.ndarray) -> np.ndarray:
 
 class _Developed(ArrayStack):
     """Colours in linear light, for sensors without a pattern of 2 x 2."""
+
+    redrawn = True
 
     def __init__(self, raw: Any, metadata: Metadata, path: Path) -> None:
         with raw:

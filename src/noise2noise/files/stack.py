@@ -176,7 +176,13 @@ class Stack(ABC):
 
     Planes are numbered in the order of the axes before Y, the last of them fastest. A format
     defines `_read`, and `close` if there is something to close.
+
+    Attributes:
+        redrawn: whether results have other values than planes: those of a picture that is made of
+            them, over all of their dtype's range.
     """
+
+    redrawn: bool = False
 
     def __init__(self, header: Header, name: str | Path = "") -> None:
         self.header, self.name = header, name

@@ -126,7 +126,7 @@ def test_axes_that_can_not_be_are_refused(tmp_path: Path, suffix, options, messa
         open_stack(path, **options)
 
 
-@pytest.mark.parametrize("axes", ["YXT", "YTX", "SYX", "CXY"])
+@pytest.mark.parametrize("axes", ["YXT", "YTX", "CXY"])
 def test_pixels_of_pages_stay_where_they_are(tmp_path, axes):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 8, 9), np.uint8), photometric="minisblack")
     with pytest.raises(UserError, match=rf"--axes {axes} has others last than YX; only the"):
