@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ from noise2noise.classical import METHODS, Method, check_installed
 from noise2noise.data import Track, matched
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError, naming
-from noise2noise.files import list_images, read_image, to_unit
+from noise2noise.files import array_stack, list_images, read_image, to_unit
+from noise2noise.inference import Settings
 from noise2noise.metrics import SSIM_WINDOW, psnr, scale_invariant_psnr, ssim
 from noise2noise.noise import NoiseProfile
 from noise2noise.noise.corruptions import parse
@@ -46,6 +47,10 @@ class TestSet:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return (read() for read in self.pairs)
+
+    def every(self, step: int) -> TestSet:
+        """The first of each `step` pairs."""
+        return replace(self, pairs=self.pairs[::step])
 
     def describe(self) -> str:
         """One line for people."""
@@ -168,6 +173,7 @@ def evaluate_all(
     track: Track,
     told: bool = False,
     keep: Callable[[int, str, np.ndarray], None] | None = None,
+    single: bool = False,
 ) -> list[Score]:
     """How good each method is: the noisy images as they are, the models, the classical methods.
 
@@ -178,11 +184,12 @@ def evaluate_all(
         track: shows the progress.
         told: tell every method the noise, where it is known, in place of having it estimated.
         keep: called with each image's number, "noisy", "clean" or a method's name, and the picture.
+        single: each model also fitted to each image first, as `noise2noise.single` does.
 
     Raises:
         UserError: a model or method is unknown, or an image can't be used.
     """
-    methods = _methods(models, against)
+    methods = _methods(models, against, single)
     noise = images.profile if told else None
     scores: dict[str, list[_One]] = {name: [] for name in ("noisy", *methods)}
     for index, (noisy, clean) in enumerate(track(images, "Evaluating", len(images))):
@@ -198,10 +205,13 @@ def evaluate_all(
     return [_mean(name, values, scores["noisy"]) for name, values in scores.items()]
 
 
-def _methods(models: list[str], against: list[str]) -> dict[str, Method]:
-    methods: dict[str, Method] = {name: _by(Denoiser.load(name)) for name in models}
-    if not models:
-        methods["shipped model"] = _shipped()
+def _methods(models: list[str], against: list[str], single: bool) -> dict[str, Method]:
+    methods: dict[str, Method] = {}
+    for name in models or ["shipped model"]:
+        choose = _always(name) if models else _suiting()
+        methods[name] = _by(choose)
+        if single:
+            methods[f"{name}, fitted"] = _fitted(choose)
     for name in against:
         if name not in METHODS:
             raise UserError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
@@ -210,16 +220,37 @@ def _methods(models: list[str], against: list[str]) -> dict[str, Method]:
     return methods
 
 
-def _by(denoiser: Denoiser) -> Method:
-    # A blind network does its best without being told.
-    return lambda noisy, noise: denoiser.denoise_unit(noisy, noise=noise if denoiser.told else None)
+Choose = Callable[[np.ndarray], Denoiser]
+"""The denoiser of a noisy image (C, H, W)."""
 
 
-def _shipped() -> Method:
+def _always(name: str) -> Choose:
+    denoiser = Denoiser.load(name)
+    return lambda noisy: denoiser
+
+
+def _suiting() -> Choose:
     load = functools.cache(Denoiser.load)
+    return lambda noisy: load(default_model(noisy.transpose(1, 2, 0)))
 
+
+def _by(choose: Choose) -> Method:
     def run(noisy: np.ndarray, noise: NoiseProfile | None) -> np.ndarray:
-        return _by(load(default_model(noisy.transpose(1, 2, 0))))(noisy, noise)
+        denoiser = choose(noisy)
+        # A blind network does its best without being told.
+        return denoiser.denoise_unit(noisy, noise=noise if denoiser.told else None)
+
+    return run
+
+
+def _fitted(choose: Choose) -> Method:
+    def run(noisy: np.ndarray, noise: NoiseProfile | None) -> np.ndarray:
+        from noise2noise.single import fit  # the others need nothing of it
+
+        denoiser, stack = choose(noisy), array_stack(noisy.transpose(1, 2, 0))
+        settings = Settings(noise=noise if denoiser.told else None)
+        bands = fit(denoiser, [stack], settings).denoiser.run(stack, settings).bands()
+        return np.concatenate(list(bands)).transpose(2, 0, 1)
 
     return run
 

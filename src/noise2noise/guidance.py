@@ -8,7 +8,7 @@ biases, so that a factor changes nothing either. What it returns, plus m, is the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -20,15 +20,21 @@ from noise2noise.noise.patches import crops
 from noise2noise.noise.words import is_correlated
 from noise2noise.tiling import filled
 
+Prepare = Callable[[np.ndarray, int, slice, slice], np.ndarray]
+"""What a window (C, h, w) of a plane becomes before it is looked at."""
+
 
 class PlaneView:
     """A plane of a stack as `estimate` reads an image, (C, H, W) on the unit scale: only what is
-    sliced is read."""
+    sliced is read, and what `prepare` makes of it is returned."""
 
     ndim = 3
 
-    def __init__(self, stack: Stack, scale: Scale, plane: int) -> None:
+    def __init__(
+        self, stack: Stack, scale: Scale, plane: int, prepare: Prepare | None = None
+    ) -> None:
         self._stack, self._scale, self._plane = stack, scale, plane
+        self._prepare = prepare
         header = stack.header
         self.shape = (header.colours, header.height, header.width)
 
@@ -40,7 +46,8 @@ class PlaneView:
         stored = self._stack.read(self._plane, rows, columns)[..., : self.shape[0]]
         unit = self._scale.to_unit(stored.transpose(2, 0, 1))
         bad = ~np.isfinite(unit)
-        return filled(unit, bad) if bad.any() else unit
+        unit = filled(unit, bad) if bad.any() else unit
+        return unit if self._prepare is None else self._prepare(unit, self._plane, rows, columns)
 
 
 _COARSER = 3.5

@@ -15,11 +15,12 @@ from noise2noise.batch.flight import StoppedError, in_flight
 from noise2noise.batch.ledger import Ledger, key_of
 from noise2noise.batch.names import Names
 from noise2noise.batch.results import Result, Status, tally
-from noise2noise.batch.work import QUALITIES, Errand, Fit, Models, Work
+from noise2noise.batch.work import QUALITIES, Errand, Examine, Fit, Models, Work
 
 __all__ = [
     "QUALITIES",
     "Errand",
+    "Examine",
     "Fit",
     "Found",
     "Ledger",

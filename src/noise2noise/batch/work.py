@@ -128,6 +128,28 @@ class Fit(Protocol):
         ...
 
 
+class Examine(Protocol):
+    """Looks at a result; `noise2noise.report` has what it takes."""
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        stack: Stack,
+        source: Source,
+        place: Path,
+        facts: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """What is to be added to the facts.
+
+        Arguments:
+            denoiser: that made the result.
+            stack: the noisy image, opened again.
+            source, place: the two files.
+            facts: what was done.
+        """
+        ...
+
+
 _FITTING = 0.8  # of the time that a file takes, where a model is fitted
 
 
@@ -150,6 +172,7 @@ class Work:
         load: reads a model.
         fit: fits it to the images; None to use it as it is.
         others: who denoises in the place of this process; None for nobody.
+        examine: looks at each result; None where nobody asked.
     """
 
     names: Names
@@ -166,6 +189,7 @@ class Work:
     others: Others | None = None
     load: Callable[[str], Denoiser] = field(default_factory=lambda: functools.cache(Denoiser.load))
     fit: Fit | None = None
+    examine: Examine | None = None
 
     def __call__(self, source: Source) -> Result:
         """Denoise one file. Whatever is wrong with it is in the result.
@@ -227,7 +251,7 @@ class Work:
             _make_folder(place.parent, self.names.folder)
             if self.others is not None:
                 outcome = self.others(self._errand(source, place, model, key, replace), stack)
-                fitted = {}
+                denoiser, fitted = None, {}
             else:
                 denoiser, fitted = self._fitted(source, stack, self.load(model))
                 outcome = self._write(source, stack, place, denoiser, replace)
@@ -235,6 +259,10 @@ class Work:
             if fitted:
                 facts["notes"].append(fitted["said"])
                 facts["single"] = fitted
+        if self.examine is not None:
+            with self._opened(source) as again, self.turn:
+                by = denoiser or self.load(model)
+                facts |= self.examine(by, again, source, place, facts)
         if self.ledger is not None:
             self.ledger.add(place, key, beside=self.names.folder is None)
         facts["seconds"] = round(time.perf_counter() - started, 3)

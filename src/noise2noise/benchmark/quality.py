@@ -11,6 +11,8 @@ the one behind docs/quality.md. Paths in it are relative to a folder given on th
     models = ["photo"]                # none: the shipped model that suits each image
     against = ["non-local-means"]
     told = true                       # the methods are told the noise; by default they estimate it
+    single = true                     # the models are also fitted to each image first
+    every = 10                        # of ten images the first only
     [[set.published]]
     corruption = "gaussian:25"
     method = "DnCNN"
@@ -64,6 +66,8 @@ class QualitySet(BaseModel):
     models: list[str] = []
     against: list[str] = []
     told: bool = False
+    single: bool = False
+    every: int = Field(1, ge=1)
     published: list[Published] = []
 
     def test_sets(self, root: Path, seed: int) -> list[tuple[str, TestSet]]:
@@ -156,10 +160,17 @@ def measure(
     """
     planned = [(each, *found) for each in sets for found in each.test_sets(root, seed)]
     results = []
-    for each, spec, images in planned:
+    for each, spec, all_images in planned:
+        images = all_images.every(each.every)
         strip = _Strip() if strips else None
         scores = evaluate_all(
-            images, each.models, each.against, track, each.told, strip.keep if strip else None
+            images,
+            each.models,
+            each.against,
+            track,
+            each.told,
+            strip.keep if strip else None,
+            each.single,
         )
         published = [one for one in each.published if one.corruption in ("", spec)]
         results.append(

@@ -152,6 +152,13 @@ def quality(
     told: Annotated[
         bool, typer.Option("--told", help="Tell every method the noise that is added.")
     ] = False,
+    single: Annotated[
+        bool,
+        typer.Option("--single", help="Fit each model to each image, too: denoise --single each."),
+    ] = False,
+    every: Annotated[
+        int, typer.Option(help="Measure on the first of so many images only.", min=1)
+    ] = 1,
     plan: Annotated[
         Path | None, typer.Option(help="A TOML file of sets, in the place of the options above.")
     ] = None,
@@ -187,6 +194,8 @@ def quality(
             models=model or [],
             against=against or [],
             told=told,
+            single=single,
+            every=every,
         )
         found = sets.measure([one], clean, seed, track, strips)
     if as_json:

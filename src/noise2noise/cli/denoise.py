@@ -13,6 +13,7 @@ from noise2noise.errors import UserError
 
 _PLACES, _HOW, _FILES, _WORK = "Places", "Denoising", "What files hold", "Work"
 _SINGLE = "A model of its own"
+_TRUST = "What came of it"
 _EACH = "each"
 
 
@@ -51,6 +52,8 @@ class Asked:
     minutes: float
     seed: int
     save_model: str | None
+    report: str | None
+    residual: str | None
 
 
 def register(app: typer.Typer) -> None:
@@ -64,6 +67,7 @@ def register(app: typer.Typer) -> None:
             "noise2noise denoise cell.tif --model runs/cells --strength 0.8",
             "noise2noise denoise dark.png --noise camera.json --quality best",
             "noise2noise denoise --single cell.tif --minutes 2 --save-model cell.safetensors",
+            "noise2noise denoise cell.tif --report report.html --residual removed.png",
             "noise2noise denoise movie.npy --axes TZYX --memory 2GB",
             "noise2noise denoise photo.jpg --format png --dtype uint16",
             "find . -name '*.png' | noise2noise denoise --files-from - -o clean/",
@@ -194,6 +198,25 @@ def denoise(
             metavar="FILE",
             help="Keep the fitted model, for --model.",
             rich_help_panel=_SINGLE,
+        ),
+    ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write an HTML page that says how far each result can be trusted: the PSNR, "
+            "estimated without a clean image, and whether what was removed looks like noise. With "
+            "--json the figures are there too.",
+            rich_help_panel=_TRUST,
+        ),
+    ] = None,
+    residual: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write what was removed from a single image as a picture: grey is nothing, black "
+            "and white are four standard deviations.",
+            rich_help_panel=_TRUST,
         ),
     ] = None,
     white: Annotated[
@@ -343,6 +366,8 @@ def denoise(
         minutes=2.0 if minutes is None else minutes,
         seed=seed or 0,
         save_model=save_model,
+        report=report,
+        residual=residual,
     )
     if tile is not None and memory is not None:
         raise UserError(f"--memory {memory} chooses the tile; leave --tile {tile} out")

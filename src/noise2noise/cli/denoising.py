@@ -79,10 +79,19 @@ def run(asked: Asked) -> int:
             from noise2noise.cli.single import fits  # the others need nothing of it
 
             work = replace(work, fit=fits(asked, settings, found.sources, models))
+        reporter = None
+        if asked.report is not None or asked.residual is not None:
+            from noise2noise.cli.report import reporter_of
+
+            reporter = reporter_of(asked, settings, found.sources)
+            work = replace(work, examine=reporter)
         if names.folder is not None and not asked.dry_run:
             _make_folder(names.folder)
         with _shared_out(asked, work) as work:
-            return _Session(asked, found, work, to_stream).run()
+            status = _Session(asked, found, work, to_stream).run()
+        if reporter is not None:
+            reporter.write()
+        return status
 
 
 @contextmanager

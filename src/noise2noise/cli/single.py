@@ -100,6 +100,11 @@ def fits(asked: Asked, settings: Settings, sources: Sequence[Source], models: Mo
         UserError: they can't be together.
     """
     mode = asked.single or ALL
+    if asked.workers is not None or asked.scheduler is not None:
+        raise UserError(
+            "--single fits in one process; leave --workers and --scheduler out, or fit with "
+            "--save-model first and use that model with them"
+        )
     if asked.save_model is not None and len(sources) > 1 and mode == EACH:
         raise UserError(
             f"--save-model {asked.save_model} takes one model, and each of {len(sources)} images "

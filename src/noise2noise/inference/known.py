@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from noise2noise.files import Header, Scale, Stack, Survey, scale_of, survey
-from noise2noise.guidance import ChannelPlanes, Guidance, PlaneView
+from noise2noise.guidance import ChannelPlanes, Guidance
 from noise2noise.inference.network import Network
+from noise2noise.inference.preparation import Preparation
 from noise2noise.inference.settings import Settings
 
 PLANES = 8
@@ -42,7 +43,8 @@ class Known:
         seen = survey(stack) if seen is None else seen
         scale, settings, _ = looked_up(network, stack.header, seen, settings)
         channels = range(ChannelPlanes.of(stack.header).channels)
-        guides = (guide_of(network, stack, scale, settings, channel) for channel in channels)
+        prepared = Preparation(network.needs, stack, scale, seen)
+        guides = (guide_of(network, prepared, settings, channel) for channel in channels)
         return cls(seen, scale, tuple(guides))
 
     def part(self, channels: slice) -> Known:
@@ -64,17 +66,17 @@ def looked_up(
 
 
 def guide_of(
-    network: Network, stack: Stack, scale: Scale, settings: Settings, channel: int
+    network: Network, prepared: Preparation, settings: Settings, channel: int
 ) -> Guidance | None:
     """What the network is told about the planes of a channel; None where it is told nothing."""
     if not network.told or settings.strength == 0:
         return None
-    noise, needs = settings.noise, network.needs
+    noise, needs, scale = settings.noise, network.needs, prepared.scale
     if noise is not None:
         factor = 1 / (scale.white - scale.black)
         noise = noise.scaled(factor, -scale.black * factor)
-    planes = looked_at(stack, channel)
-    found = Guidance.of([PlaneView(stack, scale, plane) for plane in planes], noise)
+    planes = looked_at(prepared.stack, channel)
+    found = Guidance.of([prepared.view(plane) for plane in planes], noise)
     return found if needs.centred else replace(found, offset=0.0, shared=needs.shared)
 
 

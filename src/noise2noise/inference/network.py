@@ -13,6 +13,7 @@ from noise2noise.inference.learned import Learned
 from noise2noise.networks import Needs
 from noise2noise.noise.impulses import REACH
 from noise2noise.noise.profile import MARGIN
+from noise2noise.noise.salt import REACH as SALT
 from noise2noise.tiling import tiles
 
 TILE = 704
@@ -58,7 +59,7 @@ class Network:
         self.model, self.needs, self.learned = fuse(model.eval()), needs, learned
         self.channels, self.told, self.multiple = needs.channels, needs.told, needs.multiple
         # What is told of a pixel follows from those around it, and they from impulses near them.
-        reach = needs.reach + (MARGIN + REACH if self.told else 0)
+        reach = needs.reach + (MARGIN + REACH if self.told else 0) + (SALT if needs.salt else 0)
         self.overlap = -(-reach // self.multiple) * self.multiple
         self._bytes_per_pixel = needs.memory
 

@@ -17,10 +17,11 @@ import numpy as np
 
 from noise2noise.errors import naming
 from noise2noise.files import STREAMED, Held, Scale, Stack, Survey, survey
-from noise2noise.guidance import ChannelPlanes, Guidance
+from noise2noise.guidance import ChannelPlanes, Guidance, PlaneView
 from noise2noise.inference.budget import tile_side
 from noise2noise.inference.known import Known, guide_of, looked_up
 from noise2noise.inference.network import SMALLEST, Network
+from noise2noise.inference.preparation import Preparation, Ready
 from noise2noise.inference.settings import Settings
 from noise2noise.noise import remove_impulses
 from noise2noise.suiting import is_grey
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from noise2noise.data import Track
 
 _NOTHING = Survey(0, 0, 0, 0)
+_LITTLE = 1 / 255  # noise, of which nothing is seen beside salt and pepper
 
 
 class StackRun:
@@ -79,12 +81,14 @@ class StackRun:
         if known is not None:
             self.seen, self.scale = known.seen, known.scale
         elif scale is not None:
-            self.seen, self.scale = _NOTHING, scale
+            self.seen = survey(stack) if network.needs.salt else _NOTHING
+            self.scale = scale
         else:
             self.seen = survey(stack)
             self.scale, self._settings, self.knows_noise = looked_up(
                 network, stack.header, self.seen, settings
             )
+        self._prepared = Preparation(network.needs, stack, self.scale, self.seen)
         self._guide = self.guides()
 
     def at(self, strength: float) -> StackRun:
@@ -118,7 +122,7 @@ class StackRun:
             part = noisy[:, columns.whole, : header.colours]
             place = clean[:, columns.core, : header.colours]
             with naming(self._stack.name):
-                result = self._tile(part, rows, columns, self._guide(plane))
+                result = self._tile(part, plane, rows, columns, self._guide(plane))
             place[...] = result[: place.shape[0], : place.shape[1]]
             wanted, inside = _meeting(rows.core, self._core[0]), self._core[1]
             if columns is across[-1] and wanted.start < wanted.stop:
@@ -150,8 +154,12 @@ class StackRun:
         clean = noisy[down.inner, across.inner].copy()  # with its transparency
         with naming(self._stack.name):
             part = noisy[..., : header.colours]
-            clean[..., : header.colours] = self._tile(part, down, across, self._guide(plane))
+            clean[..., : header.colours] = self._tile(part, plane, down, across, self._guide(plane))
         return clean
+
+    def view(self, plane: int) -> PlaneView:
+        """A plane as the network is to see it, but for impulses."""
+        return self._prepared.view(plane)
 
     def _tile_side(self, writing: Held) -> int:
         network, stack, tile = self._network, self._stack, self._settings.tile
@@ -169,31 +177,43 @@ class StackRun:
 
         @functools.cache
         def of(channel: int) -> Guidance | None:
-            return guide_of(self._network, self._stack, self.scale, self._settings, channel)
+            return guide_of(self._network, self._prepared, self._settings, channel)
 
         return lambda plane: of(channels.channel(plane))
 
     def _tile(
-        self, part: np.ndarray, rows: Tile, columns: Tile, guidance: Guidance | None
+        self, part: np.ndarray, plane: int, rows: Tile, columns: Tile, guidance: Guidance | None
     ) -> np.ndarray:
         """What a tile decides, (h, w, C) as stored, from its part of the image, the same."""
         header, strength = self._stack.header, self._settings.strength
         inner = part[rows.inner, columns.inner]
-        if strength == 0 or (guidance and guidance.silent):
+        silent = guidance is not None and guidance.silent
+        if strength == 0 or (silent and self._prepared.idle):
             return inner
         unit = self.scale.to_unit(part.transpose(2, 0, 1))
         bad = ~np.isfinite(unit) if header.dtype.kind == "f" else np.zeros(1, bool)
         if bad.any():
             unit = filled(unit, bad)
+        ready = Ready(unit)
+        if not self._prepared.idle:
+            ready = self._prepared(unit, plane, *_place(unit, rows, columns))
+            unit = ready.image
         if guidance and self._settings.impulses:
             unit, found = remove_impulses(unit, guidance.noise)
             decided = found[:, rows.inner, columns.inner]
             within = (_meeting(rows.core, self._core[0]), _meeting(columns.core, self._core[1]))
             self.impulses += int(decided[:, within[0], within[1]].sum())
-        whole = extended(unit, rows.length - unit.shape[1], columns.length - unit.shape[2])
-        way = _Way(self._network, self._settings.turns, strength, guidance, self._turn)
+        missing = rows.length - unit.shape[1], columns.length - unit.shape[2]
+        whole = extended(unit, *missing)
+        unsure = None if ready.spread is None else extended(ready.spread, *missing)
+        way = _Way(self._network, self._settings.turns, strength, guidance, self._turn, unsure)
         one_scene = header.colour == "rgb" or header.colours == self._network.channels
-        result = way.clean(whole) if one_scene else way.each(whole)
+        result = whole if silent else way.clean(whole) if one_scene else way.each(whole)
+        if ready.places is not None:
+            self.impulses += int(ready.places[:, rows.inner, columns.inner].sum())
+            if guidance and guidance.noise.pixel < _LITTLE:  # all the rest is as good as it gets
+                places = extended(ready.places, *missing)
+                result = np.where(places, result, whole)
         result = result[:, rows.inner, columns.inner]
         before = unit[:, rows.inner, columns.inner]
         result = result[:, : before.shape[1], : before.shape[2]]
@@ -212,6 +232,12 @@ def _meeting(tile: slice, core: slice) -> slice:
     return slice(start - tile.start, max(start, stop) - tile.start)
 
 
+def _place(part: np.ndarray, rows: Tile, columns: Tile) -> tuple[slice, slice]:
+    """Where in its plane a part is that a tile begins with; the rest of it is beyond the edge."""
+    top, left = rows.whole.start, columns.whole.start
+    return slice(top, top + part.shape[1]), slice(left, left + part.shape[2])
+
+
 @dataclass(frozen=True)
 class _Way:
     """How channels go through the network, whatever their number.
@@ -222,6 +248,7 @@ class _Way:
         strength: how much of the noise is removed.
         guidance: what the network is told; None where it is told nothing.
         turn: held while the network computes.
+        unsure: the least noise that is told of each value, (C, h, w); None for none.
     """
 
     network: Network
@@ -229,6 +256,7 @@ class _Way:
     strength: float
     guidance: Guidance | None
     turn: AbstractContextManager[Any]
+    unsure: np.ndarray | None = None
 
     def clean(self, noisy: np.ndarray) -> np.ndarray:
         """The result for a tile of one scene, (C, H, W) of any number of channels."""
@@ -247,12 +275,17 @@ class _Way:
     def _channel(self, index: int) -> _Way:
         if self.guidance is None:
             return self
-        return replace(self, guidance=self.guidance.channel(index))
+        unsure = None if self.unsure is None else self.unsure[index : index + 1]
+        return replace(self, guidance=self.guidance.channel(index), unsure=unsure)
 
     def _infer(self, noisy: np.ndarray) -> np.ndarray:
         if self.guidance is None:
             return self._run(noisy)
-        return self.guidance.result(self._run(self.guidance.input(noisy, self.strength)))
+        x = self.guidance.input(noisy, self.strength)
+        if self.unsure is not None:
+            told = x[len(noisy) :]
+            np.maximum(told, self.unsure, out=told)
+        return self.guidance.result(self._run(x))
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         with self.turn:

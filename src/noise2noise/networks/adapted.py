@@ -40,6 +40,8 @@ class Adapted(Graph):
         channels, width, depth, blocks, most: of `Guided`.
         knots: of the transformation.
         gains: knots of the gain, and of what corrects the result.
+        rows, columns, salt: 1 where whoever uses it is to take offsets of rows and of columns, or
+            salt and pepper, from images first; nothing that the network does.
 
     Shapes:
         (N, 2 C, H, W), the image as it is and then the standard deviation of each channel's noise,
@@ -55,6 +57,9 @@ class Adapted(Graph):
         most: int = 128,
         knots: int = 32,
         gains: int = 8,
+        rows: int = 0,
+        columns: int = 0,
+        salt: int = 0,
     ) -> None:
         into = MonotoneSpline(knots)
         super().__init__(

@@ -25,6 +25,9 @@ from noise2noise.networks.reports import (
     zhao,
 )
 
+FIRST = ("rows", "columns", "salt")
+"""Sizes that say what is to be done to images before the network sees them; see `Needs`."""
+
 
 class Architecture(NamedTuple):
     """How to make a network, and what it asks of images."""
@@ -57,6 +60,7 @@ class Architecture(NamedTuple):
             self.told,
             self.shared,
             centred=self.told and self.centred and not self.shared,
+            **{name: bool(sizes.get(name)) for name in FIRST},
         )
 
 
@@ -66,6 +70,8 @@ class Needs(NamedTuple):
     Attributes:
         centred: whether it takes images about their mean.
         memory: bytes a pixel that it needs at once, where that can't be learned by recording it.
+        rows, columns: whether offsets of these are to be taken from images first.
+        salt: whether salt and pepper is to be replaced first.
     """
 
     channels: int
@@ -75,6 +81,9 @@ class Needs(NamedTuple):
     shared: bool = False
     centred: bool = False
     memory: float = 0.0
+    rows: bool = False
+    columns: bool = False
+    salt: bool = False
 
     @property
     def levels(self) -> int:
@@ -171,7 +180,7 @@ _LEAST = {
     ("dncnn", "depth"): 2,
     ("ffdnet", "depth"): 2,
 }
-_MAY_BE_ZERO = {"leaky", "inner", "skip"}
+_MAY_BE_ZERO = {"leaky", "inner", "skip", *FIRST}
 
 
 def sizes_of(name: str, sizes: Mapping[str, int]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from noise2noise.single.sample import Sample
 
 ARCHITECTURE = "adapted"
 _INNER = "inner."
+_EVERYTHING = np.array([0, 1], np.float32)
 _BRIGHTEST = 0.9995  # share of the pixels that the splines' knots lie around
 
 
@@ -28,7 +29,7 @@ def adapted(denoiser: Denoiser, samples: Sequence[Sample]) -> Adapted:
 
     Arguments:
         denoiser: of a network that `can_adapt`.
-        samples: the images, over whose brightness the knots are spread.
+        samples: the images, over whose brightness the knots are spread; by default 0 to 1.
     """
     sizes = denoiser.info.sizes
     state = {name: value.clone() for name, value in denoiser.model.state_dict().items()}
@@ -37,7 +38,8 @@ def adapted(denoiser: Denoiser, samples: Sequence[Sample]) -> Adapted:
     if denoiser.info.architecture == ARCHITECTURE:
         network.load_state_dict(state)
         return network
-    values = np.concatenate([sample.image.reshape(-1)[::7] for sample in samples])
+    parts = [sample.image.reshape(-1)[::7] for sample in samples] or [_EVERYTHING]
+    values = np.concatenate(parts)
     low, high = (float(end) for end in np.quantile(values, (1 - _BRIGHTEST, _BRIGHTEST)))
     high, mean = max(high, low + 1e-6), float(values.mean(dtype=np.float64))
     inside = torch.tensor([low, high])

@@ -6,7 +6,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,34 @@ from noise2noise.inference import USUAL, Settings
 from noise2noise.model_info import ModelInfo
 from noise2noise.networks import sizes_of
 from noise2noise.networks.adapted import Adapted
-from noise2noise.single.adapt import ARCHITECTURE, adapted, can_adapt, freeze_weights, splines
+from noise2noise.single.adapt import (
+    ARCHITECTURE,
+    adapted,
+    can_adapt,
+    freeze_weights,
+    splines,
+    weights,
+)
 from noise2noise.single.fit import Budget, Fitting, Progress, Stage
-from noise2noise.single.sample import MOST, pairs_of, samples_of
+from noise2noise.single.patterns import WORDS, patterns
+from noise2noise.single.recorrupt import noise_of, reaches_far, recorrupted
+from noise2noise.single.sample import MOST, noise_share, pairs_of, samples_of
 
 _GAINS = (0.0, -0.3, 0.25, 0.5, 0.75)
 """Logarithms of how much of the measured noise is told, tried at first; the first is all of it."""
 
+_WIDE_GAINS = (0.0, -0.7, -0.35, 0.35, 0.7, 1.05)
+"""Where the noise reaches from pixel to pixel, so that what is told is a guess."""
+
+_LEAST_NOISE = 0.3
+"""Share of the difference between the two images of a pair that is to be noise: where it is mostly
+texture that half the pixels can't show, blur would be learned."""
+
+_LITTLE = 1 / 255
+"""Noise below which nothing is gained that anybody sees."""
+
 _RATE, _STEPS = 0.015, 60  # of the splines
+_WEIGHTS_RATE, _WEIGHTS_STEPS = 2e-4, 120
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,7 @@ class Fitted:
     Attributes:
         denoiser: the fitted one, or the one it began with where nothing was gained.
         base: the name of the model it began with.
+        removed: what is taken from images before the network sees them, in words.
         stages: what was tried, in order.
         seconds: that it took.
         note: why nothing was tried, or ""; one clause.
@@ -66,6 +87,7 @@ class Fitted:
 
     denoiser: Denoiser
     base: str
+    removed: list[str] = field(default_factory=list[str])
     stages: list[Stage] = field(default_factory=list[Stage])
     seconds: float = 0.0
     note: str = ""
@@ -79,12 +101,14 @@ class Fitted:
 
     def describe(self) -> str:
         """One clause without a full stop."""
+        before = f" after {' and '.join(self.removed)} were removed" if self.removed else ""
         if self.note:
-            return f"{self.base} as it is: {self.note}"
+            return f"{self.base}{before or ' as it is'}: {self.note}"
         names = [stage.name for stage in self.stages if stage.kept]
-        if not names:
-            return f"{self.base} as it is: nothing that was fitted did better on held-back pixels"
-        return f"{self.base} with {' and '.join(names)} fitted"
+        if names:
+            return f"{self.base} with {' and '.join(names)} fitted{before}"
+        why = "nothing that was fitted did better on held-back pixels"
+        return f"{self.base}{before}: {why}" if before else f"{self.base} as it is: {why}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -92,6 +116,7 @@ class Fitted:
             "base": self.base,
             "said": self.describe(),
             "gained_db": round(self.gained, 3),
+            "removed": self.removed,
             "stages": [asdict(stage) for stage in self.stages],
             "seconds": round(self.seconds, 3),
         }
@@ -129,25 +154,58 @@ def fit(
         return Fitted(denoiser, base, note="its network isn't told the noise of each channel")
     budget, rng = Budget(60 * options.minutes), np.random.default_rng(options.seed)
     most = max(MOST // len(stacks), 1)
+    found = patterns(stacks[:MOST])
+    start = _with(found, denoiser)
     samples = [
         sample
         for stack in stacks[:MOST]
-        for sample in samples_of(denoiser, stack, settings, most)
+        for sample in samples_of(start, stack, settings, most)
         if sample.sigma.any()
     ]
-    pairs = pairs_of(samples, 1, rng)
-    if not pairs:
-        return Fitted(denoiser, base, note="there is no noise, or too little of an image")
+    if not samples:
+        note = "" if found else "there is no noise, or too little of an image"
+        return Fitted(start, base, [WORDS[name] for name in found], [], budget.used, note)
+    profile = noise_of(samples)
+    far = reaches_far(profile)
+    pairs = recorrupted(samples, profile, rng) if far else pairs_of(samples, rng)
+    note = ""
+    if profile.pixel < _LITTLE:
+        note = "there is too little noise left to fit anything to"
+    elif not far and noise_share(samples, pairs, profile) < _LEAST_NOISE:
+        note = "its texture is stronger than its noise, and hides what a fit would gain"
+    if note:
+        return Fitted(start, base, [WORDS[name] for name in found], [], budget.used, note)
     network = adapted(denoiser, samples)
     freeze_weights(network, frozen=True)
     fitting = Fitting(network, pairs, denoiser.multiple, rng, budget)
-    fitting.choose("the level of the noise", _gains(network))
+    fitting.choose("the level of the noise", _gains(network, _WIDE_GAINS if far else _GAINS))
+    share = _STEPS / (_STEPS + _WEIGHTS_STEPS) if far else 1.0
     if not budget.spent:
-        fitting.descend("splines", splines(network), _RATE, _STEPS, progress)
+        fitting.descend(
+            "splines", splines(network), _RATE, _STEPS, lambda part: progress(share * part)
+        )
+    if far and not budget.spent:
+        freeze_weights(network, frozen=False)
+        fitting.descend(
+            "the network",
+            weights(network),
+            _WEIGHTS_RATE,
+            _WEIGHTS_STEPS,
+            lambda part: progress(share + (1 - share) * part),
+        )
     progress(1.0)
     kept = any(stage.kept for stage in fitting.stages)
-    fitted = _denoiser(network, denoiser.info) if kept else denoiser
-    return Fitted(fitted, base, fitting.stages, budget.used)
+    fitted = _denoiser(network, start.info) if kept else start
+    words = [WORDS[name] for name in found]
+    return Fitted(fitted, base, words, fitting.stages, budget.used)
+
+
+def _with(found: Sequence[str], denoiser: Denoiser) -> Denoiser:
+    """The denoiser, which takes what was found from images first."""
+    if not found:
+        return denoiser
+    sizes = {**denoiser.info.sizes, **dict.fromkeys(found, 1)}
+    return _denoiser(adapted(denoiser, []), replace(denoiser.info, sizes=sizes))
 
 
 def save(denoiser: Denoiser, path: str | Path, overwrite: bool = False) -> None:
@@ -171,7 +229,7 @@ def save(denoiser: Denoiser, path: str | Path, overwrite: bool = False) -> None:
         raise UserError(f"{path} can't be written: {error.strerror or error}") from error
 
 
-def _gains(network: Adapted) -> list[Callable[[], None]]:
+def _gains(network: Adapted, gains: Sequence[float]) -> list[Callable[[], None]]:
     """Settings of the gain: the same everywhere."""
     weight = next(v for name, v in network.named_parameters() if name == "gain.weight")
     first = weight.clone()
@@ -179,7 +237,7 @@ def _gains(network: Adapted) -> list[Callable[[], None]]:
     def put(gain: float) -> None:
         weight.copy_(first + gain)
 
-    return [functools.partial(put, gain) for gain in _GAINS]
+    return [functools.partial(put, gain) for gain in gains]
 
 
 def _denoiser(network: Adapted, info: ModelInfo) -> Denoiser:

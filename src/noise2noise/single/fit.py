@@ -18,7 +18,7 @@ Progress = Callable[[float], None]
 """Told how much is done, from 0 to 1. Whatever it raises ends the fit."""
 
 _TILE = 64  # side of what goes through the network at once, in cells of a pair
-_BATCH = 4  # tiles, each from both sides
+_BATCH = 4  # tiles from both sides, or twice as many from one
 _CHECKS = 6  # in a stage
 _PATIENCE = 2  # checks without a gain, after which a stage is given up
 _PART = 16  # cells a side, of a part whose error counts as one observation
@@ -180,14 +180,14 @@ class Fitting:
         pair, side = self._pairs[place], self._side
         height, width = pair.held.shape
         windows = []
-        for _ in range(_BATCH):
+        for _ in range(_BATCH if pair.mirrored else 2 * _BATCH):
             top, left = (
                 int(self._rng.integers(0, size - side, endpoint=True)) for size in (height, width)
             )
             window = _window(pair, slice(top, top + side), slice(left, left + side))
             windows.append(_turned(window, int(self._rng.integers(8))))
         x, y = _both(windows)
-        held = np.stack([pair.held for pair in windows]).repeat(2, 0)[:, None]
+        held = np.stack([pair.held for pair in windows]).repeat(len(x) // len(windows), 0)[:, None]
         return x, y, held
 
 
@@ -224,7 +224,7 @@ def _cut(pair: Pair, multiple: int) -> Pair:
 
 def _window(pair: Pair, rows: slice, columns: slice) -> Pair:
     first, second, sigma = (x[:, rows, columns] for x in (pair.first, pair.second, pair.sigma))
-    return Pair(first, second, sigma, pair.held[rows, columns])
+    return Pair(first, second, sigma, pair.held[rows, columns], pair.mirrored)
 
 
 def _turned(pair: Pair, turn: int) -> Pair:
@@ -234,15 +234,19 @@ def _turned(pair: Pair, turn: int) -> Pair:
         flipped = x[..., ::-1] if turn >= 4 else x
         return np.rot90(flipped, turn % 4, (-2, -1))
 
-    return Pair(of(pair.first), of(pair.second), of(pair.sigma), of(pair.held))
+    images = of(pair.first), of(pair.second), of(pair.sigma)
+    return Pair(*images, of(pair.held), pair.mirrored)
 
 
 def _both(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets, each pair from both sides: (2 N, 2 C, h, w) and (2 N, C, h, w)."""
+    """Inputs and targets, (N, 2 C, h, w) and (N, C, h, w); each pair that can be mirrored is also
+    seen from its other side, directly behind."""
     inputs, targets = [], []
     for pair in pairs:
-        inputs += [np.concatenate([x, pair.sigma]) for x in (pair.first, pair.second)]
-        targets += [pair.second, pair.first]
+        sides = [(pair.first, pair.second), (pair.second, pair.first)]
+        for noisy, target in sides if pair.mirrored else sides[:1]:
+            inputs.append(np.concatenate([noisy, pair.sigma]))
+            targets.append(target)
     return np.stack(inputs), np.stack(targets)
 
 

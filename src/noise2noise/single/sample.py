@@ -3,22 +3,22 @@
 Two diagonals of each 2 x 2 pixels have their means in the same point, and noise of their own where
 noise is independent from pixel to pixel (Y. Mansour and R. Heckel, "Zero-Shot Noise2Noise:
 Efficient Image Denoising without any Data", CVPR 2023): two images of half the size that show the
-same, with 1 / sqrt(2) of the noise. Where noise reaches from pixel to pixel the four pixels are
-taken so far apart that it no longer does.
+same, with 1 / sqrt(2) of the noise. Noise that reaches from pixel to pixel needs other pairs:
+`recorrupt.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from noise2noise.denoiser import Denoiser
 from noise2noise.files import Stack
-from noise2noise.guidance import ChannelPlanes, Guidance, PlaneView
+from noise2noise.guidance import ChannelPlanes, Guidance
 from noise2noise.inference import Settings
-from noise2noise.noise import remove_impulses
+from noise2noise.noise import NoiseProfile, remove_impulses
 from noise2noise.noise.patches import crops
 from noise2noise.suiting import is_grey
 
@@ -53,12 +53,14 @@ class Pair:
         first, second: (C, h, w).
         sigma: (C, h, w), of both.
         held: (h, w), true where nothing is learned from, so that it can be checked.
+        mirrored: whether the second may also be the one that is denoised.
     """
 
     first: np.ndarray
     second: np.ndarray
     sigma: np.ndarray
     held: np.ndarray
+    mirrored: bool = True
 
 
 def samples_of(denoiser: Denoiser, stack: Stack, settings: Settings, most: int) -> list[Sample]:
@@ -79,7 +81,7 @@ def samples_of(denoiser: Denoiser, stack: Stack, settings: Settings, most: int) 
         for plane in channels.some(channel, max(_PLANES // channels.channels, 1))
     ]
     for plane in planes[:most]:
-        view = PlaneView(stack, run.scale, plane)
+        view = run.view(plane)
         guide = guides(plane)
         assert guide is not None  # it is told the noise
         for rows, columns in crops(*view.shape[1:], max(most // len(planes), 1)):
@@ -101,35 +103,36 @@ def _seen(part: np.ndarray, guide: Guidance, channels: int, colour: str) -> list
     ]
 
 
-def pairs_of(samples: Sequence[Sample], gap: int, rng: np.random.Generator) -> list[Pair]:
-    """The pairs that samples give; of a gap above 1, one for each of its phases.
+def pairs_of(samples: Sequence[Sample], rng: np.random.Generator) -> list[Pair]:
+    """The pair that each sample gives.
 
     Arguments:
-        gap: how far apart pixels must be to have noise of their own.
         rng: chooses what is held back.
     """
-    return [
-        _pair(Sample(*phase), rng)
-        for sample in samples
-        for phase in _phases(sample, gap)
-        if min(phase[0].shape[1:]) >= LEAST // 2
-    ]
+    return [_pair(sample, rng) for sample in samples]
 
 
-def _phases(sample: Sample, gap: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for top in range(gap):
-        for left in range(gap):
-            yield sample.image[:, top::gap, left::gap], sample.sigma[:, top::gap, left::gap]
+def noise_share(samples: Sequence[Sample], pairs: Sequence[Pair], noise: NoiseProfile) -> float:
+    """How much of the mean square difference between two images of a pair is noise, as measured;
+    the rest is texture, or noise that wasn't."""
+    measured = np.mean([np.square(noise.sigma(sample.image)).mean() for sample in samples])
+    met = np.mean([np.square(pair.first - pair.second).mean() for pair in pairs])
+    return float(measured / met) if met else 1.0
+
+
+def held_back(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Where nothing is learned from: a fifth of the squares of 4 x 4, bool (h, w)."""
+    height, width = shape
+    blocks = rng.random((-(-height // _BLOCK), -(-width // _BLOCK))) < _HELD
+    held = np.kron(blocks, np.ones((_BLOCK, _BLOCK), bool))[:height, :width]
+    return held.astype(bool)
 
 
 def _pair(sample: Sample, rng: np.random.Generator) -> Pair:
     a, b, c, d = _quarters(sample.image)
     variance = sum(each**2 for each in _quarters(sample.sigma)) / 8
-    height, width = a.shape[1:]
-    blocks = rng.random((-(-height // _BLOCK), -(-width // _BLOCK))) < _HELD
-    held = np.kron(blocks, np.ones((_BLOCK, _BLOCK), bool))[:height, :width]
     sigma = np.sqrt(variance, dtype=np.float32)
-    return Pair((a + d) / 2, (b + c) / 2, sigma, held.astype(bool))
+    return Pair((a + d) / 2, (b + c) / 2, sigma, held_back(a.shape[1:], rng))
 
 
 def _quarters(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

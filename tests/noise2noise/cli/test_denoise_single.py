@@ -74,3 +74,25 @@ def test_options_of_a_fit_need_one(refused):
         "denoise", "a.png", "--single", "--save-model", "m.safetensors"
     )
     assert "must be above 0" in refused("denoise", "a.png", "--single", "--minutes", 0)
+
+
+def test_a_report_and_what_was_removed(done, refused):
+    said = json.loads(
+        done("denoise", "a.png", "--report", "r.html", "--residual", "removed.png", "--json")
+    )
+    report = said[0]["report"]
+    assert set(report) == {"psnr", "level", "correlation", "structure", "trusted", "said"}
+    page = Path("r.html").read_text("utf-8")
+    assert "a.png" in page
+    assert report["said"].split(";")[0].rstrip(".") in page
+    picture = read_image("removed.png").pixels
+    assert picture.shape == (64, 80)
+    assert 120 < picture.mean() < 135
+    assert "exists already" in refused("denoise", "b.png", "--report", "r.html")
+    assert "takes one image" in refused("denoise", "a.png", "b.png", "--residual", "x.png")
+
+
+def test_a_report_of_a_batch_has_each_image(done):
+    done("denoise", "a.png", "b.png", "-o", "out", "--report", "r.html")
+    page = Path("r.html").read_text("utf-8")
+    assert page.index("a.png") < page.index("b.png")

@@ -4,15 +4,20 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
+from noise2noise import networks
 from noise2noise.dead_leaves import dead_leaves
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.files import stack_of
 from noise2noise.inference import Settings
 from noise2noise.metrics import psnr
+from noise2noise.model_info import ModelInfo
 from noise2noise.noise import NoiseProfile
 from noise2noise.single import Fitted, Options, fit, save
+from noise2noise.single.patterns import WORDS, patterns
+from noise2noise.single.recorrupt import like, noise_of, reaches_far, recorrupted
 from noise2noise.single.sample import Sample, pairs_of
 
 SIDE = 96
@@ -111,13 +116,13 @@ def test_pairs_have_noise_of_their_own_and_show_the_same():
     smooth = np.sin(y + 2 * x)
     noise = rng.standard_normal((1, 256, 256))
     sigma = np.ones((1, 256, 256), np.float32)
-    (of_noise,) = pairs_of([Sample(noise.astype(np.float32), sigma)], 1, rng)
+    (of_noise,) = pairs_of([Sample(noise.astype(np.float32), sigma)], rng)
     assert np.corrcoef(of_noise.first.ravel(), of_noise.second.ravel())[0, 1] == pytest.approx(
         0, abs=0.02
     )
     np.testing.assert_allclose(of_noise.sigma, 0.5**0.5, rtol=1e-6)
     assert of_noise.first.std() == pytest.approx(0.5**0.5, rel=0.02)
-    (of_picture,) = pairs_of([Sample(smooth[None].astype(np.float32), sigma)], 1, rng)
+    (of_picture,) = pairs_of([Sample(smooth[None].astype(np.float32), sigma)], rng)
     np.testing.assert_allclose(of_picture.first, of_picture.second, atol=1e-3)
     assert of_noise.held.mean() == pytest.approx(0.2, abs=0.03)
 
@@ -129,3 +134,70 @@ def test_pairs_have_noise_of_their_own_and_show_the_same():
 def test_options_that_can_t_be_are_refused(options, said):
     with pytest.raises(UserError, match=said):
         Options(**options)
+
+
+def test_noise_that_reaches_from_pixel_to_pixel_is_told_and_made_again():
+    rng = np.random.default_rng(0)
+    blurred = gaussian_filter(rng.standard_normal((1, 256, 256)), (0, 0.8, 0.8))
+    image = (0.5 + 0.1 * blurred / blurred.std()).astype(np.float32)
+    sample = Sample(image, np.full_like(image, 0.1))
+    profile = noise_of([sample])
+    assert reaches_far(profile)
+    made = like(profile, image, rng)
+    assert made.std() == pytest.approx(0.1, rel=0.1)
+    for lag in (1, 2):
+        there = np.corrcoef(image[..., lag:].ravel(), image[..., :-lag].ravel())[0, 1]
+        here = np.corrcoef(made[..., lag:].ravel(), made[..., :-lag].ravel())[0, 1]
+        assert here == pytest.approx(there, abs=0.12)
+    pair, _ = recorrupted([sample], profile, rng)
+    assert not pair.mirrored
+    alike = np.corrcoef(pair.first.ravel(), pair.second.ravel())[0, 1]
+    assert alike == pytest.approx(0, abs=0.1)
+
+
+def test_white_noise_does_not_reach_far(clean):
+    noisy = clean[None] + 0.1 * np.random.default_rng(0).standard_normal((1, SIDE, SIDE))
+    image = noisy.astype(np.float32)
+    assert not reaches_far(noise_of([Sample(image, np.full_like(image, 0.1))]))
+
+
+def striped(picture: np.ndarray) -> np.ndarray:
+    offsets = 0.03 * np.random.default_rng(2).standard_normal((len(picture), 1))
+    return (picture + offsets).astype(np.float32)
+
+
+def peppered(picture: np.ndarray) -> np.ndarray:
+    draws = np.random.default_rng(3).random(picture.shape)
+    return np.where(draws < 0.025, 0, np.where(draws > 0.975, 1, picture)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "gain"), [(striped, "rows", 3), (peppered, "salt", 8)], ids=["rows", "salt"]
+)
+def test_what_is_no_draw_at_every_pixel_is_found_and_removed_first(clean, spoil, name, gain):
+    noisy = spoil(clean)
+    assert patterns([stack_of(noisy)]) == [name]
+    assert patterns([stack_of(clean.astype(np.float32))]) == []
+    denoiser = Denoiser.load("grey")
+    fitted = fit(denoiser, [stack_of(noisy)], options=Options(minutes=1e-9))
+    assert fitted.removed == [WORDS[name]]
+    assert WORDS[name] in fitted.describe()
+    after = psnr(fitted.denoiser.denoise(noisy)[None], clean[None])
+    assert after > psnr(noisy[None], clean[None]) + gain
+    assert after > psnr(denoiser.denoise(noisy)[None], clean[None]) + 0.5
+
+
+def test_offsets_of_columns_are_those_of_rows_turned(clean):
+    assert patterns([stack_of(np.ascontiguousarray(striped(clean).T))]) == ["columns"]
+
+
+def test_tiles_are_prepared_as_the_whole_is(clean):
+    sizes = {"channels": 1, "width": 4, "depth": 1, "blocks": 1, "rows": 1, "columns": 1, "salt": 1}
+    with networks.seeded(0):
+        network = networks.build("adapted", **sizes)
+    complete = networks.sizes_of("adapted", sizes)
+    denoiser = Denoiser(network, ModelInfo("test", "adapted", complete, "", "", 0))
+    noisy = striped(peppered(np.tile(clean, (2, 2))))
+    whole = denoiser.denoise(noisy)
+    assert np.abs(whole - noisy).max() > 0.3
+    np.testing.assert_allclose(denoiser.denoise(noisy, tile=104), whole, atol=1e-5)
