@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from noise2noise.denoiser import Denoiser
     from noise2noise.errors import UserError
     from noise2noise.fit import Trainer, configure
-    from noise2noise.functions import denoise, open_image
+    from noise2noise.functions import denoise, open_image, train
     from noise2noise.networks import build
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "configure",
     "denoise",
     "open_image",
+    "train",
 ]
 
 __getattr__ = lazily(
@@ -27,7 +28,7 @@ __getattr__ = lazily(
         "denoiser": "Denoiser",
         "errors": "UserError",
         "fit": "Trainer configure",
-        "functions": "denoise open_image",
+        "functions": "denoise open_image train",
         "networks": "build",
     },
 )

@@ -1,4 +1,4 @@
-"""The command line's work as functions: `from noise2noise import denoise, open_image`."""
+"""The command line's work as functions: `from noise2noise import denoise, train, open_image`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from noise2noise.shipped import shipped_models
 
 if TYPE_CHECKING:
     from noise2noise.data import Track
+    from noise2noise.fit import Observer
 
 open_image = open_stack
 
@@ -104,6 +105,54 @@ def denoise(
         return denoise_dask(array, named, settings, said, quality)
 
     return denoised(image, Work(start, settings, Said(axes, channel_axis, white), later))
+
+
+def train(
+    out: str | Path,
+    *,
+    recipe: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+    **options: Any,
+) -> Denoiser:
+    """Learn from noisy images, as `noise2noise train` does.
+
+    Arguments:
+        out: the folder to keep the run in.
+        recipe: a TOML file of options; those given here come first.
+        resume: go on with the run in `out`.
+        overwrite: replace it.
+        observer: is told what happens, and may stop it; silent by default.
+        options: the command's, with underscores: `pairs=("first/", "second/")`, `stack="film.tif"`,
+            `burst="shots/"`, `photos="photos/", corruption="poisson:30"`, `epochs=5`, ...; `size`
+            is `sizes={"width": 32}`, `register` is `registration=True`.
+
+    Returns:
+        The best model of the run; `Denoiser.load(out)` gives it again.
+
+    Raises:
+        UserError: the options can't be, or the data, or the folder.
+        DivergedError: the loss is no longer a finite number.
+        TrainingStopped: the observer asked for it; the run is saved.
+    """
+    # Not at the top: who denoises needs none of it.
+    from noise2noise.fit import Trainer
+    from noise2noise.fit.rival import beaten_by_shipped
+    from noise2noise.fit.start import completed, new, stored
+
+    place = Path(out)
+    config = (stored if resume else new)(
+        place, completed(options, None if recipe is None else Path(recipe)), overwrite
+    )
+    trainer = Trainer(config, place, observer)
+    if resume:
+        trainer.resume()
+    trainer.fit()
+    beaten = "" if observer is None else beaten_by_shipped(trainer)
+    if observer is not None and beaten:
+        observer.on_message(beaten)
+    return Denoiser.load(place)
 
 
 def _choice(model: str | Path | Denoiser | None, quality: str) -> Any:

@@ -17,6 +17,7 @@ from noise2noise.cli.attended import Terminal
 from noise2noise.cli.common import messages
 from noise2noise.errors import UserError
 from noise2noise.fit import Trainer, TrainingStopped
+from noise2noise.fit.rival import beaten_by_shipped
 from noise2noise.fit.start import completed, new, stored
 from noise2noise.networks import ARCHITECTURES
 
@@ -53,6 +54,9 @@ def _train(out: Path, asked: dict[str, Any], resume: bool, overwrite: bool) -> N
             f"  noise2noise train --out {shlex.quote(str(out))} --resume"
         )
         raise typer.Exit(130) from None
+    beaten = beaten_by_shipped(trainer)
+    if beaten:
+        messages.print(beaten)
     messages.print(
         f"best: {trainer.position.best_psnr:.2f} dB, in {trainer.best}\n"
         f"use it with: noise2noise denoise image.png --model {shlex.quote(str(out))}"

@@ -5,6 +5,7 @@
 - `configuration.py`: what can be asked for; the command's options are made from it.
 - `start.py`: how a run begins or goes on: what is asked for, completed, and where it is kept.
 - `sources.py`: the data that a configuration names.
+- `rival.py`: how a run did beside the shipped model.
 - `trainer.py`, `folder.py`, `lock.py`: the loop, the files that it leaves, one writer at a time.
 - `pictures.py`: what epochs made of one validation image, to look at.
 - `observer.py`: how a run is watched and stopped from outside.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import tifffile
 import torch
 
 from chainrule.serialization import load_tensors, save_tensors
-from noise2noise import Trainer, configure
+from noise2noise import Trainer, configure, train
 from noise2noise.data import save_pair_file
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.files import array_stack, scale_of, survey
+from noise2noise.fit import Observer
 from noise2noise.fit.sources import open_data
 from noise2noise.fit.start import GENTLE, new
 from noise2noise.fit.trainer import EPOCH_STEPS, LENGTH_FROM_MODEL, USUAL_LENGTH
@@ -119,6 +121,28 @@ def test_a_pair_file_of_small_images_is_enough_by_default(tmp_path):
     save_pair_file(tmp_path / "mp.pkl", sides)
     source, _ = open_data(configure(pairs_file=tmp_path / "mp.pkl"), nothing)
     assert source.crop == 36
+
+
+def test_the_function_trains_as_the_command_does(tmp_path):
+    pairs = save_pairs(tmp_path)
+    said: list[str] = []
+
+    class Watching(Observer):
+        def on_message(self, text: str) -> None:
+            said.append(text)
+
+    options: dict[str, Any] = {**TINY, "architecture": "compact", "pairs": pairs, "epochs": 1}
+    model = train(tmp_path / "run", observer=Watching(), **options)
+    assert model.info.architecture == "compact"
+    assert model.info.values is not None
+    (beaten,) = said
+    assert re.match(r"the shipped model grey reaches \d+\.\d\d dB on the same validation", beaten)
+    assert "--start-from grey" in beaten
+    with pytest.raises(UserError, match="holds a run already"):
+        train(tmp_path / "run", **options)
+    again = train(tmp_path / "run", resume=True, epochs=2)
+    assert len((tmp_path / "run/history.csv").read_text().splitlines()) == 3
+    assert again.info.architecture == "compact"
 
 
 # -- what a model knows of its images -------------------------------------------------------------
