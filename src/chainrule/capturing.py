@@ -158,10 +158,10 @@ class _Held(NamedTuple):
     gradient: Tensor | None
 
     def check(self) -> None:
-        found = self.attributes.get(self.name)
-        if found is not self.value or found.data_ptr() != self.address:
+        value = self.value
+        if self.attributes.get(self.name) is not value or value.data_ptr() != self.address:
             self._refuse("was replaced")
-        if found.grad is not self.gradient:
+        if value.grad is not self.gradient:
             self._refuse("has another gradient, or none")
 
     def _refuse(self, what: str) -> None:
