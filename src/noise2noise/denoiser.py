@@ -286,12 +286,11 @@ class Denoiser:
         writing: Held = STREAMED,
         known: Known | None = None,
         core: tuple[slice, slice] | None = None,
-        scale: Scale | None = None,
     ) -> StackRun:
         """What makes bands of a stack: rows from top to bottom, plane after plane.
 
-        All pixels are looked at once, now, to learn what is white, unless `scale` says it. After
-        that no more is read than the next band needs.
+        All pixels are looked at once, now, to learn what is white. After that no more is read than
+        the next band needs.
 
         Arguments as `StackRun` has them.
 
@@ -299,7 +298,9 @@ class Denoiser:
             UserError: as `check`, and where the memory is not enough.
         """
         self.check(settings)
-        return StackRun(self._network, stack, settings, track, turn, writing, scale, known, core)
+        return StackRun(
+            self._network, stack, settings, track, turn, writing, known=known, core=core
+        )
 
     def memory_for(self, stack: Stack, destination: str | Path, settings: Settings) -> int:
         """How many bytes `denoise_stack` takes at most; 0 where nobody said how many it may.

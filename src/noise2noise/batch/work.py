@@ -89,7 +89,11 @@ class Models:
         if self.named is not None:
             return self.named, ""
         usual = default_model(stack)
-        return _SMALL[usual] if self.quality == "fast" else usual, _why(usual, stack.header)
+        return self.in_place_of(usual), _why(usual, stack.header)
+
+    def in_place_of(self, usual: str) -> str:
+        """The model of this quality for an image that a model of the usual quality suits."""
+        return _SMALL[usual] if self.quality == "fast" else usual
 
     def digest(self) -> str:
         """Of the weights of all candidates."""

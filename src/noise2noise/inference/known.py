@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from noise2noise.files import Header, Scale, Stack, Survey, scale_of, survey
@@ -9,6 +10,10 @@ from noise2noise.guidance import ChannelPlanes, Guidance
 from noise2noise.inference.network import Network
 from noise2noise.inference.preparation import Preparation
 from noise2noise.inference.settings import Settings
+from noise2noise.noise import NoiseProfile
+
+Measure = Callable[[Preparation, int, "NoiseProfile | None"], Guidance]
+"""Of a stack's channel, with its noise if that is known."""
 
 PLANES = 8
 """Of a channel's planes at most so many are looked at to measure their noise."""
@@ -65,18 +70,31 @@ def looked_up(
     return learned.scale(scale), replace(settings, noise=noise) if knows else settings, knows
 
 
+def measured(prepared: Preparation, channel: int, noise: NoiseProfile | None) -> Guidance:
+    """What there is to tell about the planes of a channel, whatever the network; the noise, on the
+    unit scale, is measured where it isn't given."""
+    planes = looked_at(prepared.stack, channel)
+    return Guidance.of([prepared.view(plane) for plane in planes], noise)
+
+
 def guide_of(
-    network: Network, prepared: Preparation, settings: Settings, channel: int
+    network: Network,
+    prepared: Preparation,
+    settings: Settings,
+    channel: int,
+    measure: Measure = measured,
 ) -> Guidance | None:
-    """What the network is told about the planes of a channel; None where it is told nothing."""
+    """What the network is told about the planes of a channel; None where it is told nothing.
+
+    `measure` is in the place of `measured`, for those who keep what it gave.
+    """
     if not network.told or settings.strength == 0:
         return None
     noise, needs, scale = settings.noise, network.needs, prepared.scale
     if noise is not None:
         factor = 1 / (scale.white - scale.black)
         noise = noise.scaled(factor, -scale.black * factor)
-    planes = looked_at(prepared.stack, channel)
-    found = Guidance.of([prepared.view(plane) for plane in planes], noise)
+    found = measure(prepared, channel, noise)
     return found if needs.centred else replace(found, offset=0.0, shared=needs.shared)
 
 

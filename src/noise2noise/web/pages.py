@@ -122,7 +122,7 @@ class Page:
             self.arriving -= 1
             if self.closed:
                 picture.close()
-                raise RefusedError(404, "the page is closed")
+                raise RefusedError(410, "the page is closed")
             identity = path.parent.name
             self.pictures[identity] = picture
         return identity, picture
@@ -283,7 +283,7 @@ class Pages:
         with self._lock:
             page = self._pages.get(identity)
             if page is None:
-                raise RefusedError(404, "the page was closed; load it again")
+                raise RefusedError(410, "the page was closed; load it again")
             page.seen = self._clock()
             return page
 

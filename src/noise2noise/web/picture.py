@@ -17,9 +17,12 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from noise2noise.batch import Models as Choice
-from noise2noise.files import Scale, Stack, open_stack, scale_of, survey
-from noise2noise.guidance import ChannelPlanes, PlaneView
+from noise2noise.files import Scale, Stack, open_stack, survey
+from noise2noise.guidance import ChannelPlanes, Guidance, PlaneView
 from noise2noise.inference import Settings, StackRun
+from noise2noise.inference.known import Known, guide_of, looked_up, measured
+from noise2noise.inference.preparation import Preparation
+from noise2noise.noise import NoiseProfile
 from noise2noise.noise.estimate import measure, sample
 from noise2noise.noise.words import describe, has_impulses, is_shared, kind_of
 from noise2noise.web.computing import Cache, Models, Turns
@@ -152,17 +155,17 @@ class Picture:
         self.path, self._room = path, room
         self._lock = threading.RLock()
         self._stack: Stack | None = None
-        self._runs: dict[tuple[str, bool], StackRun] = {}
+        self._runs: dict[tuple[str, bool, int], StackRun] = {}
         self._ranges: dict[tuple[int, int], Range] = {}
-        self._chosen: dict[str, tuple[str, str]] = {}
-        self._scale: Scale | None = None
+        self._chosen: tuple[str, str] | None = None
+        self._measured: dict[tuple[Scale, int], Guidance] = {}
         try:
             with self._opened() as stack:
                 self.header = stack.header
                 self._turned = Turned(
                     stack.header.height, stack.header.width, orientation_of(stack.header.metadata)
                 )
-                self._scale = scale_of(stack.header, survey(stack))
+                self._seen = survey(stack)
         except BaseException:
             self.close()
             raise
@@ -207,7 +210,8 @@ class Picture:
         self._check_plane(plane)
         with self._opened() as stack:
             view = PlaneView(stack, Scale(0, 1), plane)  # sliced like an array, and that is enough
-            profile, points = measure(sample(cast("np.ndarray", view)))
+            parts = sample(cast("np.ndarray", view))
+        profile, points = measure(parts)
         levels = [float(each.level.max()) for each in points if len(each.level)]
         brightest = max(levels, default=profile.black)
         model, why = self.model_for(Way())
@@ -226,12 +230,11 @@ class Picture:
         """The model's name, and why it was chosen; "" where it was named."""
         if way.model:
             return way.model, ""
-        quality = "fast" if way.quality == "fast" else "balanced"
-        with self._lock:
-            if quality not in self._chosen:
-                with self._opened() as stack:
-                    self._chosen[quality] = Choice(None, quality).choose(stack)
-            return self._chosen[quality]
+        with self._opened() as stack:
+            if self._chosen is None:
+                self._chosen = Choice(None).choose(stack)
+            usual, why = self._chosen
+        return Choice(None, way.quality).in_place_of(usual), why
 
     # -- what is shown ----------------------------------------------------------------------------
 
@@ -314,7 +317,7 @@ class Picture:
         if gone():
             raise Gone
         with self._opened() as stack:
-            run = self._run(stack, ask.way)
+            run = self._run(stack, ask)
             rows, columns = self._turned.stored(*self._window(x, y, TILE))
             piece = self._turned.seen(run.window(ask.plane, rows, columns, NEAR))
         self._room.cache.put(key, piece)
@@ -325,18 +328,32 @@ class Picture:
         way = (id(model), ask.way.quality == "best", ask.way.strength)
         return (id(self), *way, ask.plane, x, y)
 
-    def _run(self, stack: Stack, way: Way) -> StackRun:
-        """What denoises in this way; the noise is measured once for each model."""
+    def _run(self, stack: Stack, ask: Ask) -> StackRun:
+        """What denoises a plane's channel; its noise is measured once, whatever the model."""
+        way, channels = ask.way, ChannelPlanes.of(self.header)
+        channel = channels.channel(ask.plane)
         name, _ = self.model_for(way)
         model, turns = self._room.models.load(name), way.quality == "best"
         model.check(way.settings())
-        key = f"{name} {id(model)}", turns
+        key = f"{name} {id(model)}", turns, channel
         if key not in self._runs:
-            settings = Settings(turns=turns)
-            self._runs[key] = model.run(
-                stack, settings, turn=self._room.turns.first, scale=self._scale
-            )
+            asked, turn = Settings(turns=turns), self._room.turns.first
+            scale, settings, _ = looked_up(model.network, self.header, self._seen, asked)
+            prepared = Preparation(model.network.needs, stack, scale, self._seen)
+            told = guide_of(model.network, prepared, settings, channel, self._measure)
+            guides = tuple(told if each == channel else None for each in range(channels.channels))
+            known = Known(self._seen, scale, guides)
+            self._runs[key] = model.run(stack, settings, turn=turn, known=known)
         return self._runs[key].at(way.strength)
+
+    def _measure(self, prepared: Preparation, channel: int, noise: NoiseProfile | None) -> Guidance:
+        """As `measured`, once for all models that see the picture as it is on the same scale."""
+        if noise is not None or not prepared.idle:
+            return measured(prepared, channel, noise)
+        key = prepared.scale, channel
+        if key not in self._measured:
+            self._measured[key] = measured(prepared, channel, None)
+        return self._measured[key]
 
     def _window(self, x: int, y: int, side: int) -> tuple[slice, slice]:
         height, width = self._turned.shape

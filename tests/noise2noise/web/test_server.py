@@ -476,7 +476,7 @@ def test_when_a_page_closes_its_files_are_gone(browser, photo):
     assert len(list(folder.rglob("*.png"))) == 2
     assert browser.client.delete(browser.at("")).status_code == 204
     assert not folder.exists()
-    assert browser.client.get(browser.at("")).status_code == 404
+    assert browser.client.get(browser.at("")).status_code == 410
     assert browser.client.delete(browser.at("")).status_code == 204
 
 

@@ -8,6 +8,7 @@ import { begin, has, number, say } from "./words.js";
 const AT_ONCE = 2;
 const BUSY_MS = 500;
 const IDLE_MS = 20000;
+const QUIET_MS = 400; // after the last plane that was passed the noise is measured
 const MODES = ["divider", "before", "after", "residual"];
 
 const element = (id) => document.getElementById(id);
@@ -19,6 +20,7 @@ let current = null;
 let asked = null; // the files whose results are waited for, to be downloaded
 let view = null;
 let polling = null;
+let measuring = null;
 let lost = false;
 let picked = false; // whether somebody chose a file; until then the first is shown
 
@@ -62,7 +64,7 @@ function isLost(error) {
   if (error.status === 401 || error.status === 421) {
     complain(say(TOKEN ? "lost.restarted" : "lost.token"));
     lost = true;
-  } else if (error.status === 0 || (error.status === 404 && error.message.includes("page"))) {
+  } else if (error.status === 0 || error.status === 410) {
     lose();
   } else return false;
   return true;
@@ -162,12 +164,20 @@ async function prepare(file) {
     const answer = await ask(ofFile(file, `/tile?${asked}`));
     file.thumbnail = URL.createObjectURL(await answer.blob());
     list();
-    file.noise = await askJSON(ofFile(file, "/noise"));
-    if (file === current) settings();
+    await measure(file);
   } catch (error) {
     if (!isLost(error)) file.error = error.message;
     list();
   }
+}
+
+/** What the noise of the plane is that is shown. */
+async function measure(file) {
+  const { plane } = file;
+  const noise = await askJSON(ofFile(file, `/noise?plane=${plane}`));
+  if (file.plane !== plane) return;
+  file.noise = noise;
+  if (file === current) settings();
 }
 
 function tileFailed(file, error) {
@@ -356,6 +366,8 @@ function axes() {
   const moved = () => {
     file.plane = sizes.reduce((plane, [, count], index) => plane * count + file.position[index], 0);
     file.tiles.setPlane(file.plane, file.sample);
+    clearTimeout(measuring);
+    measuring = setTimeout(() => measure(file).catch(isLost), QUIET_MS);
   };
   sizes.forEach(([axis, count], index) => {
     if (count < 2) return;

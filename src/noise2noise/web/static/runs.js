@@ -176,7 +176,7 @@ async function act(what) {
     if (what === "stop") {
       element("state").textContent = say("runs.stopping");
       element("state").dataset.stopping = "true";
-    }
+    } else element("messages").open = true;
   } catch (error) {
     complain(error);
   }
