@@ -72,6 +72,7 @@ def _uri(path: Path) -> str:
     """Where a file of the repository is in the site's sources."""
     if DOCUMENTS in path.parents:
         path = path / "index.md" if path.is_dir() else path
+        path = path.with_suffix(".md") if path.suffix == ".ipynb" else path  # docs/notebooks.py
         return path.relative_to(DOCUMENTS).as_posix()
     if path.is_dir() and (path / "README.md").is_file():
         path = path / "README.md"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import code
-import math
 import re
 import shlex
 import unicodedata
@@ -15,6 +14,7 @@ import pytest
 import torch
 
 from noise2noise.cli import main
+from tests.docs.outputs import same_output
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "ee559" / "README.md"])
@@ -24,7 +24,6 @@ FENCE = re.compile(r"^```([\w-]*)[^\n]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DO
 HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t]*$", re.MULTILINE)
 LINK = re.compile(r"\]\(<?([^()\s<>]+)>?(?:\s+\"[^\"]*\")?\)|(?:src|href)=\"([^\"]+)\"")
 MENTION = re.compile(r"docs/[\w./-]+\.md(?:#[\w-]+)?")
-NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 class Block(NamedTuple):
@@ -57,16 +56,6 @@ def anchors(text: str) -> set[str]:
 
 def _in_slug(mark: str) -> bool:
     return mark in " -_" or unicodedata.category(mark)[0] in "LNM"
-
-
-def same_output(shown: str, printed: str) -> bool:
-    """Equal texts, in which numbers may differ by rounding."""
-    if NUMBER.split(shown.strip()) != NUMBER.split(printed.strip()):
-        return False
-    return all(
-        math.isclose(float(ours), float(theirs), rel_tol=1e-5, abs_tol=1e-9)
-        for ours, theirs in zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
-    )
 
 
 class Prompt(code.InteractiveConsole):
