@@ -11,29 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from beside import Batch, Curves, options, train, twin_step
 from torch import Tensor, nn
 
-from chainrule import (
-    GELU,
-    AdamW,
-    CrossEntropy,
-    Embedding,
-    Flatten,
-    LayerNorm,
-    Linear,
-    Module,
-    MultiHeadAttention,
-    Residual,
-    Sequential,
-    Tape,
-    cosine,
-    parameter,
-    warmup,
-)
+import chainrule
+from chainrule import AdamW, CrossEntropy, Module, Tape, cosine, parameter, warmup
 
 RATE, DECAY, BATCH, LENGTH = 3e-3, 0.1, 16, 64
 WIDTH, HEADS, BLOCKS = 64, 4, 2
@@ -57,39 +44,10 @@ class Position(Module):
         return gy
 
 
-def network(characters: int) -> Sequential:
-    """Logits (N * L, characters) of what comes after each of the characters (N, L)."""
-    blocks = [
-        part
-        for _ in range(BLOCKS)
-        for part in (
-            Residual(
-                Sequential(
-                    LayerNorm(WIDTH),
-                    MultiHeadAttention(WIDTH, HEADS, batch_first=True, causal=True),
-                )
-            ),
-            Residual(
-                Sequential(
-                    LayerNorm(WIDTH), Linear(WIDTH, 4 * WIDTH), GELU(), Linear(4 * WIDTH, WIDTH)
-                )
-            ),
-        )
-    ]
-    return Sequential(
-        Embedding(characters, WIDTH),
-        Position(LENGTH, WIDTH),
-        *blocks,
-        LayerNorm(WIDTH),
-        Linear(WIDTH, characters),
-        Flatten(0, 1),
-    )
-
-
 class TwinPosition(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, length: int, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(LENGTH, WIDTH))
+        self.weight = nn.Parameter(torch.empty(length, width))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.weight[: x.shape[1]]
@@ -102,37 +60,42 @@ class TwinAttention(nn.MultiheadAttention):
 
 
 class TwinResidual(nn.Module):
-    def __init__(self, *layers: nn.Module) -> None:
+    def __init__(self, inner: nn.Module) -> None:
         super().__init__()
-        self.inner = nn.Sequential(*layers)
+        self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.inner(x)
 
 
+def layers(characters: int, of: Any, position: Any, residual: Any, attention: Any) -> Iterator[Any]:
+    """Logits (N * L, characters) of what comes after each of the characters (N, L).
+
+    Whose layers they are, chainrule's or those `of` torch.nn, makes no difference: they are named
+    alike, and take the same arguments.
+    """
+    yield of.Embedding(characters, WIDTH)
+    yield position(LENGTH, WIDTH)
+    for _ in range(BLOCKS):
+        looks = attention(WIDTH, HEADS, batch_first=True)
+        yield residual(of.Sequential(of.LayerNorm(WIDTH), looks))
+        wider, narrower = of.Linear(WIDTH, 4 * WIDTH), of.Linear(4 * WIDTH, WIDTH)
+        yield residual(of.Sequential(of.LayerNorm(WIDTH), wider, of.GELU(), narrower))
+    yield of.LayerNorm(WIDTH)
+    yield of.Linear(WIDTH, characters)
+    yield of.Flatten(0, 1)
+
+
+def network(characters: int) -> chainrule.Sequential:
+    attention = partial(chainrule.MultiHeadAttention, causal=True)
+    return chainrule.Sequential(
+        *layers(characters, chainrule, Position, chainrule.Residual, attention)
+    )
+
+
 def twin(characters: int) -> nn.Sequential:
     """The same in torch.nn."""
-    blocks = [
-        part
-        for _ in range(BLOCKS)
-        for part in (
-            TwinResidual(nn.LayerNorm(WIDTH), TwinAttention(WIDTH, HEADS, batch_first=True)),
-            TwinResidual(
-                nn.LayerNorm(WIDTH),
-                nn.Linear(WIDTH, 4 * WIDTH),
-                nn.GELU(),
-                nn.Linear(4 * WIDTH, WIDTH),
-            ),
-        )
-    ]
-    return nn.Sequential(
-        nn.Embedding(characters, WIDTH),
-        TwinPosition(),
-        *blocks,
-        nn.LayerNorm(WIDTH),
-        nn.Linear(WIDTH, characters),
-        nn.Flatten(0, 1),
-    )
+    return nn.Sequential(*layers(characters, nn, TwinPosition, TwinResidual, TwinAttention))
 
 
 def text() -> tuple[Tensor, str]:
@@ -150,10 +113,6 @@ def excerpts(numbers: Tensor, count: int) -> Batch:
     starts = torch.randint(len(numbers) - LENGTH, (count, 1))
     found = numbers[starts + torch.arange(LENGTH + 1)]
     return found[:, :-1], found[:, 1:].flatten()
-
-
-def batches(numbers: Tensor, steps: int) -> Iterator[Batch]:
-    return (excerpts(numbers, BATCH) for _ in range(steps))
 
 
 def write(model: Module, alphabet: str, count: int) -> str:
@@ -186,7 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> Curves:
 
     theirs = twin_step(model, twin(len(alphabet)), objective, DECAY) if beside else None
     schedule = warmup(cosine(RATE, steps), max(1, steps // 20))
-    curves = train(batches(learn, steps), steps, schedule, step, theirs)
+    batches = (excerpts(learn, BATCH) for _ in range(steps))
+    curves = train(batches, steps, schedule, step, theirs)
     characters, following = excerpts(test, 200)
     bits = loss(model.infer(characters), following) / math.log(2)
     print(f"{bits:.2f} bits a character of the test, and some lines of its own:")
