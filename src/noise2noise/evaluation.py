@@ -15,7 +15,16 @@ from noise2noise.classical import METHODS, Method, check_installed
 from noise2noise.data import Track, matched
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError, naming
-from noise2noise.files import array_stack, list_images, read_image, to_unit
+from noise2noise.files import (
+    Scale,
+    Stack,
+    array_stack,
+    list_images,
+    read_image,
+    scale_of,
+    survey,
+    to_unit,
+)
 from noise2noise.inference import Settings
 from noise2noise.metrics import SSIM_WINDOW, psnr, scale_invariant_psnr, ssim
 from noise2noise.noise import NoiseProfile
@@ -25,27 +34,57 @@ from noise2noise.suiting import default_model
 NO_WORSE = 0.05
 """An image is counted as harmed if it loses more than so many dB."""
 
+UNIT, FLOAT = Scale(0, 1), np.dtype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A noisy image and its clean version, on the scale of the clean one's values.
+
+    Attributes:
+        noisy, clean: float32 (C, H, W); 0 is black and 1 white, as `files.scale_of` has them.
+        scale: between this and the noisy file's values.
+        dtype: of the clean file.
+    """
+
+    noisy: np.ndarray
+    clean: np.ndarray
+    scale: Scale = UNIT
+    dtype: np.dtype = FLOAT
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter((self.noisy, self.clean))
+
+    def shown(self, result: np.ndarray) -> np.ndarray:
+        """A result as it would be written: clipped where integers are, and rounded to the steps of
+        8 bits, which are seen. Steps of more bits aren't, wherever in their range the values lie.
+        """
+        if self.dtype.kind == "f":
+            return result
+        clipped = np.clip(result, 0, 1)
+        return np.rint(clipped * 255) / 255 if self.dtype == np.uint8 else clipped
+
 
 @dataclass(frozen=True)
 class TestSet:
     """Pairs of (noisy, clean) images, read one at a time.
 
     Attributes:
-        pairs: one function a pair, which reads it: (noisy, clean), float32 (C, H, W).
+        pairs: one function a pair, which reads it.
         noise: one line on where the noise comes from.
         profile: the noise itself, if it is the same in all images and known.
     """
 
     __test__ = False  # no test case, whatever pytest thinks of the name
 
-    pairs: list[Callable[[], tuple[np.ndarray, np.ndarray]]]
+    pairs: list[Callable[[], Pair]]
     noise: str
     profile: NoiseProfile | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def __iter__(self) -> Iterator[Pair]:
         return (read() for read in self.pairs)
 
     def every(self, step: int) -> TestSet:
@@ -65,11 +104,13 @@ def corrupted(folder: Path, spec: str, seed: int) -> TestSet:
     """
     noise = parse(spec)
 
-    def reader(index: int, path: Path) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-        def read() -> tuple[np.ndarray, np.ndarray]:
-            image = read_unit(path, least=noise.scale * SSIM_WINDOW)
+    def reader(index: int, path: Path) -> Callable[[], Pair]:
+        def read() -> Pair:
+            pixels = _read(path, least=noise.scale * SSIM_WINDOW)
+            scale = _scale(pixels)
+            image = scale.to_unit(pixels.transpose(2, 0, 1))
             rng = np.random.default_rng((seed, index))
-            return noise.draw(image, rng), noise.clean(image)
+            return Pair(noise.draw(image, rng), noise.clean(image), scale, pixels.dtype)
 
         return read
 
@@ -115,16 +156,45 @@ def _stems(folder: Path, suffix: str) -> dict[str, Path]:
     return {stem.removesuffix(suffix): path for stem, path in found.items()}
 
 
-def _reader(noisy: Path, clean: Path) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-    def read() -> tuple[np.ndarray, np.ndarray]:
-        first, second = (read_unit(path, SSIM_WINDOW) for path in (noisy, clean))
+def _reader(noisy: Path, clean: Path) -> Callable[[], Pair]:
+    def read() -> Pair:
+        first, second = (_read(path, SSIM_WINDOW) for path in (noisy, clean))
         if first.shape != second.shape:
             raise UserError(
                 f"{noisy} is {_size(first)} and {clean} {_size(second)}; a pair must have one size"
             )
-        return first, second
+        own = _scale(second)
+        # Files of different dtypes have no unit in common: each is on a scale of its own.
+        scale = own if first.dtype == second.dtype else _scale(first)
+        units = (scale.to_unit(first.transpose(2, 0, 1)), own.to_unit(second.transpose(2, 0, 1)))
+        return Pair(*units, scale, second.dtype)
 
     return read
+
+
+def _read(path: Path, least: int) -> np.ndarray:
+    """The pixels of a file as stored, (H, W, C).
+
+    Raises:
+        UserError: it can't be read, or a side is below `least` pixels.
+    """
+    pixels = np.atleast_3d(read_image(path).pixels)
+    refuse_smaller(path, pixels.shape[:2], least)
+    return pixels
+
+
+def _scale(pixels: np.ndarray) -> Scale:
+    stack = array_stack(pixels)
+    return scale_of(stack.header, survey(stack))
+
+
+def refuse_smaller(path: Path, size: tuple[int, ...], least: int) -> None:
+    """Raise a UserError if a side of an image, (height, width), is below `least` pixels."""
+    height, width = size
+    if min(size) < least:
+        raise UserError(
+            f"{path} is {width} x {height}; at least {least} x {least} pixels are needed"
+        )
 
 
 def read_unit(path: Path, least: int = 1) -> np.ndarray:
@@ -136,11 +206,7 @@ def read_unit(path: Path, least: int = 1) -> np.ndarray:
     image = read_image(path)
     with naming(path):
         unit = to_unit(image)
-    _, height, width = unit.shape
-    if min(height, width) < least:
-        raise UserError(
-            f"{path} is {width} x {height}; at least {least} x {least} pixels are needed"
-        )
+    refuse_smaller(path, unit.shape[1:], least)
     return unit
 
 
@@ -150,7 +216,7 @@ class Score:
 
     Attributes:
         method: its name, or "noisy" for the images as they came.
-        psnr, ssim: against the clean images, of results clipped and rounded to 8 bits.
+        psnr, ssim: against the clean images, of results as `Pair.shown` has them.
         scale_invariant_psnr: of results as they are, after a least-squares fit to the clean image.
         harmed: the share of images whose PSNR is more than NO_WORSE dB below the noisy image's.
         seconds: for an image.
@@ -192,21 +258,25 @@ def evaluate_all(
     methods = _methods(models, against, single)
     noise = images.profile if told else None
     scores: dict[str, list[_One]] = {name: [] for name in ("noisy", *methods)}
-    for index, (noisy, clean) in enumerate(track(images, "Evaluating", len(images))):
+    for index, pair in enumerate(track(images, "Evaluating", len(images))):
         if keep:
-            keep(index, "clean", clean)
+            keep(index, "clean", pair.clean)
         for name, method in {"noisy": _as_it_is, **methods}.items():
             started = time.perf_counter()
-            result = method(noisy, noise)
+            result = method(pair, noise)
             seconds = time.perf_counter() - started
             if keep:
                 keep(index, name, result)
-            scores[name].append(_One.of(result, clean, seconds, rounded=name != "noisy"))
+            scores[name].append(_One.of(pair, result, seconds, rounded=name != "noisy"))
     return [_mean(name, values, scores["noisy"]) for name, values in scores.items()]
 
 
-def _methods(models: list[str], against: list[str], single: bool) -> dict[str, Method]:
-    methods: dict[str, Method] = {}
+Way = Callable[[Pair, NoiseProfile | None], np.ndarray]
+"""What makes a result of a pair's noisy image, perhaps told its noise."""
+
+
+def _methods(models: list[str], against: list[str], single: bool) -> dict[str, Way]:
+    methods: dict[str, Way] = {}
     for name in models or ["shipped model"]:
         choose = _always(name) if models else _suiting()
         methods[name] = _by(choose)
@@ -216,8 +286,12 @@ def _methods(models: list[str], against: list[str], single: bool) -> dict[str, M
         if name not in METHODS:
             raise UserError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
         check_installed(name)
-        methods[name] = METHODS[name]
+        methods[name] = _classical(METHODS[name])
     return methods
+
+
+def _classical(method: Method) -> Way:
+    return lambda pair, noise: method(pair.noisy, noise)
 
 
 Choose = Callable[[np.ndarray], Denoiser]
@@ -234,20 +308,33 @@ def _suiting() -> Choose:
     return lambda noisy: load(default_model(noisy.transpose(1, 2, 0)))
 
 
-def _by(choose: Choose) -> Method:
-    def run(noisy: np.ndarray, noise: NoiseProfile | None) -> np.ndarray:
-        denoiser = choose(noisy)
+def _by(choose: Choose) -> Way:
+    def run(pair: Pair, noise: NoiseProfile | None) -> np.ndarray:
+        denoiser = choose(pair.noisy)
         # A blind network does its best without being told.
-        return denoiser.denoise_unit(noisy, noise=noise if denoiser.told else None)
+        noise = noise if denoiser.told else None
+        if denoiser.info.values is None or noise is not None:
+            return denoiser.denoise_unit(pair.noisy, noise=noise)
+        bands = denoiser.run(_stored(pair)).bands()
+        return pair.scale.to_unit(np.concatenate(list(bands)).transpose(2, 0, 1))
 
     return run
 
 
-def _fitted(choose: Choose) -> Method:
-    def run(noisy: np.ndarray, noise: NoiseProfile | None) -> np.ndarray:
+def _stored(pair: Pair) -> Stack:
+    """The noisy image in the units of its file, which a model may know; not rounded."""
+    white, black = pair.scale.white, pair.scale.black
+    stack = array_stack(pair.noisy.transpose(1, 2, 0) * np.float32(white - black) + black)
+    whole = pair.dtype if pair.dtype.kind != "f" else None
+    stack.header = replace(stack.header, dtype=np.dtype(np.float32), whole=whole)
+    return stack
+
+
+def _fitted(choose: Choose) -> Way:
+    def run(pair: Pair, noise: NoiseProfile | None) -> np.ndarray:
         from noise2noise.single import fit  # the others need nothing of it
 
-        denoiser, stack = choose(noisy), array_stack(noisy.transpose(1, 2, 0))
+        denoiser, stack = choose(pair.noisy), array_stack(pair.noisy.transpose(1, 2, 0))
         settings = Settings(noise=noise if denoiser.told else None)
         bands = fit(denoiser, [stack], settings).denoiser.run(stack, settings).bands()
         return np.concatenate(list(bands)).transpose(2, 0, 1)
@@ -255,8 +342,8 @@ def _fitted(choose: Choose) -> Method:
     return run
 
 
-def _as_it_is(noisy: np.ndarray, noise: NoiseProfile | None) -> np.ndarray:
-    return noisy
+def _as_it_is(pair: Pair, noise: NoiseProfile | None) -> np.ndarray:
+    return pair.noisy
 
 
 class _One(NamedTuple):
@@ -269,8 +356,8 @@ class _One(NamedTuple):
     pixels: int
 
     @classmethod
-    def of(cls, result: np.ndarray, clean: np.ndarray, seconds: float, rounded: bool) -> _One:
-        shown = np.rint(np.clip(result, 0, 1) * 255) / 255 if rounded else result
+    def of(cls, pair: Pair, result: np.ndarray, seconds: float, rounded: bool) -> _One:
+        clean, shown = pair.clean, pair.shown(result) if rounded else result
         return cls(
             psnr(shown, clean),
             ssim(shown, clean),
@@ -296,4 +383,4 @@ def _mean(name: str, values: list[_One], before: list[_One]) -> Score:
 
 
 def _size(image: np.ndarray) -> str:
-    return f"{image.shape[2]} x {image.shape[1]} with {image.shape[0]} channels"
+    return f"{image.shape[1]} x {image.shape[0]} with {image.shape[2]} channels"

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage.data
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from noise2noise.classical import METHODS, noise_level
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.evaluation import (
+    Pair,
     TestSet,
     corrupted,
     evaluate_all,
@@ -191,7 +193,7 @@ def refused(message: str, images: TestSet, model: Path, *against: str) -> None:
 
 
 def test_unknown_methods_and_models_are_refused_before_anything_is_read(make_model, tmp_path):
-    def never() -> tuple[np.ndarray, np.ndarray]:
+    def never() -> Pair:
         raise AssertionError("read before the names were checked")
 
     images = TestSet([never], "")
@@ -216,10 +218,26 @@ def test_images_too_small_to_be_compared_are_refused_by_name(folder_of, tmp_path
         list(corrupted(folder, "subpixel:4", 0))
 
 
-def test_floats_on_another_scale_are_refused_by_name(tmp_path):
-    write_image(tmp_path / "counts.tif", Image(np.full((20, 20), 700, np.float32)))
-    with pytest.raises(UserError, match=r"counts\.tif: float pixels must lie"):
-        list(corrupted(tmp_path, "gaussian:25", 0))
+@pytest.mark.parametrize(
+    ("factor", "offset", "dtype"),
+    [(1, 0, np.uint16), (250, 0, np.uint16), (1, 900, np.uint16), (1, 0, np.float32)],
+)
+def test_values_of_any_range_are_ranked_alike(
+    tmp_path, make_model, monkeypatch, factor, offset, dtype
+):
+    """What uses a hundredth of 16 bits isn't rounded to nothing."""
+    rng = np.random.default_rng(0)
+    stripes = 140 + 40 * np.sin(np.arange(96) / 5)[:, None] * np.ones((96, 96))
+    noisy = stripes + rng.normal(0, 10, stripes.shape)
+    for name, values in (("clean", stripes), ("noisy", noisy)):
+        (tmp_path / name).mkdir()
+        stored = np.rint(factor * values + offset).astype(dtype)
+        write_image(tmp_path / name / "a.tif", Image(stored))
+    monkeypatch.setitem(METHODS, "smooth", lambda noisy, noise: gaussian_filter(noisy, (0, 0, 3)))
+    images = recorded(tmp_path / "clean", tmp_path / "noisy")
+    rows = scores(images, [str(make_model(channels=1))], ["smooth"])
+    gained = rows["smooth"]["psnr"] - rows["noisy"]["psnr"]
+    assert gained == pytest.approx(10.3, abs=0.7)  # the filter's 2 sqrt(pi) 3, in dB
 
 
 def test_floats_are_compared_as_they_are(folder_of, tmp_path):
@@ -260,8 +278,8 @@ def test_noisy_and_clean_files_may_lie_in_one_folder(folder_of, make_model):
     folder = folder_of("both", names)
     pairs = list(recorded(folder, folder, "_mean", "_real"))
     assert len(pairs) == 1
-    np.testing.assert_array_equal(pairs[0][0], to_unit(read_image(folder / "a_real.png")))
-    np.testing.assert_array_equal(pairs[0][1], to_unit(read_image(folder / "a_mean.png")))
+    np.testing.assert_array_equal(pairs[0].noisy, to_unit(read_image(folder / "a_real.png")))
+    np.testing.assert_array_equal(pairs[0].clean, to_unit(read_image(folder / "a_mean.png")))
     (folder / "a_mean.png").rename(folder / "b_mean.png")
     with pytest.raises(UserError, match="a has no partner: 2 of the names"):
         recorded(folder, folder, "_mean", "_real")

@@ -173,9 +173,10 @@ def quality(
 ) -> None:
     """Measure how near results come to clean images, beside classical methods.
 
-    PSNR and SSIM are means over the images, of results clipped and rounded to 8 bits; added noise
-    is not clipped. The scale-invariant PSNR is taken after a least-squares fit of each result to
-    its reference: for micrographs. Harmed is the share of images that lost more than 0.05 dB.
+    PSNR and SSIM are means over the images, on the scale of their own values; results for 8-bit
+    images are clipped and rounded, added noise is not clipped. The scale-invariant PSNR is taken
+    after a least-squares fit of each result to its reference: for micrographs. Harmed is the share
+    of images that lost more than 0.05 dB.
     """
     if as_markdown and as_json:
         raise UserError("give either --markdown or --json: there is one result to print")

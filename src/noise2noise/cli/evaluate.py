@@ -52,8 +52,9 @@ def evaluate(
 ) -> None:
     """Measure how near denoised images come to clean ones.
 
-    PSNR is the mean over images of each image's PSNR, SSIM likewise. Results are clipped and
-    rounded to 8 bits before they are compared; added noise is not clipped.
+    PSNR is the mean over images of each image's PSNR, SSIM likewise, on the scale of the clean
+    image's own values. Results for 8-bit images are clipped and rounded before they are compared;
+    added noise is not clipped.
     """
     from rich.table import Table
 

@@ -16,6 +16,7 @@ from noise2noise import Trainer, configure, train
 from noise2noise.data import save_pair_file
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
+from noise2noise.evaluation import evaluate_all, recorded
 from noise2noise.files import array_stack, scale_of, survey
 from noise2noise.fit import Observer
 from noise2noise.fit.sources import open_data
@@ -184,6 +185,19 @@ def test_a_model_keeps_the_noise_of_its_pairs_and_the_denoiser_tells_it(tmp_path
     np.testing.assert_array_equal(
         denoiser.denoise(noisy), denoiser.denoise(noisy, noise=info.profile)
     )
+
+
+def test_evaluate_measures_what_denoise_makes_of_a_file(tmp_path, noisy):
+    sizes = dict(TINY, architecture="guided", epochs=1)
+    run = trained(tmp_path / "run", pairs=save_pairs(tmp_path, count=4), **sizes)
+    clean = (100 + 50 * np.sin(np.arange(40) / 3)[:, None] * np.ones((40, 56))).astype(np.float32)
+    for name, values in (("noisy", noisy), ("clean", clean)):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / "x.tif", values)
+    images = recorded(tmp_path / "clean", tmp_path / "noisy")
+    _, score = evaluate_all(images, [str(run)], [], nothing)
+    error = np.mean((Denoiser.load(run).denoise(noisy) - clean) ** 2)
+    assert score.psnr == pytest.approx(10 * np.log10(clean.max() ** 2 / error), abs=0.01)
 
 
 def test_integers_keep_all_of_their_range():
