@@ -46,7 +46,8 @@ def launched() -> bool:
 
 
 def join(minutes: float = 30) -> None:
-    """Meet the other processes: by NCCL where each has a GPU, else by gloo.
+    """Meet the other processes. Values on a GPU travel by NCCL where each process of a machine has
+    one of its own, which becomes its current one; all others by gloo.
 
     Args:
         minutes: how long to wait for another process before it is given up.
@@ -56,12 +57,22 @@ def join(minutes: float = 30) -> None:
     """
     if not launched():
         raise RuntimeError("this process is alone; start several: torchrun --nproc-per-node 2 ...")
-    kind, limit = "nccl" if torch.cuda.is_available() else "gloo", timedelta(minutes=minutes)
+    limit = timedelta(minutes=minutes)
     store, place, count = next(rendezvous("env://", timeout=limit))
     # torchrun may start processes again with the store of those that died, whose addresses it has.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     store = PrefixStore(f"attempt {attempt}", store)
-    dist.init_process_group(kind, store=store, rank=place, world_size=count, timeout=limit)
+    dist.init_process_group(_carrier(), store=store, rank=place, world_size=count, timeout=limit)
+
+
+def _carrier() -> str:
+    """What values travel by, by where they are."""
+    place = int(os.environ.get("LOCAL_RANK", "0"))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if not torch.cuda.is_available() or torch.cuda.device_count() < here:
+        return "gloo"
+    torch.cuda.set_device(place)
+    return "cpu:gloo,cuda:nccl"
 
 
 def leave() -> None:
@@ -109,8 +120,7 @@ def sums(*numbers: float) -> list[float]:
     """The sum over the processes of each number, in float64, the same in all of them."""
     if processes() == 1:
         return [*numbers]
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    values = torch.tensor(numbers, dtype=torch.float64, device=device)
+    values = torch.tensor(numbers, dtype=torch.float64)
     dist.all_reduce(values)
     return values.tolist()
 

@@ -38,7 +38,8 @@ class Wish:
     @property
     def each(self) -> int | None:
         """Cores of a worker; None for as many as it has anyway."""
-        if self.threads is not None or self.workers is None:
+        said = self.threads is not None or "OMP_NUM_THREADS" in os.environ
+        if said or self.workers is None:
             return self.threads
         return max((os.cpu_count() or 1) // self.workers, 1)
 
@@ -58,7 +59,7 @@ def joined(wish: Wish) -> Iterator[Client]:
     from dask import config
     from distributed import Client, LocalCluster
 
-    own = {"distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": wish.each}
+    own = {"distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": wish.each or 1}
     with (
         config.set(own),
         LocalCluster(

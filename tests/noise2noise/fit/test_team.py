@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,79 @@ def children_of(pid: int) -> list[int]:
 
 def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+@pytest.fixture
+def namespaces() -> Iterator[list[str]]:
+    """Two network namespaces, 10.77.0.1 and .2, with 50 Mbit/s between them."""
+    names = [f"n2n-{os.getpid()}-{place}" for place in range(2)]
+    ends = [f"v{os.getpid()}-{place}" for place in range(2)]
+    try:
+        for name in names:
+            _ip("netns", "add", name)
+        _ip("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+        for place, (name, end) in enumerate(zip(names, ends, strict=True), 1):
+            _ip("link", "set", end, "netns", name, "name", "net0")
+            _ip("-n", name, "addr", "add", f"10.77.0.{place}/24", "dev", "net0")
+            for device in ("net0", "lo"):
+                _ip("-n", name, "link", "set", device, "up")
+            limit = "tc qdisc add dev net0 root tbf rate 50mbit burst 32kbit latency 50ms"
+            subprocess.run(["ip", "netns", "exec", name, *limit.split()], capture_output=True)
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+def _ip(*arguments: str) -> None:
+    try:
+        subprocess.run(["ip", *arguments], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("network namespaces can't be made here")
+
+
+def test_two_machines_with_a_slow_link_learn_what_one_does(alone, namespaces, tmp_path):
+    """Each in a network of its own, started by hand rather than by torchrun."""
+    folder = tmp_path / "run"
+    arguments = command(1, folder)[command(1, folder).index("noise2noise") :]
+    runs = [
+        subprocess.Popen(
+            ["ip", "netns", "exec", name, sys.executable, "-m", *arguments],
+            env={
+                **ENVIRONMENT,
+                "RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "MASTER_ADDR": "10.77.0.1",
+                "MASTER_PORT": "29500",
+                "GLOO_SOCKET_IFNAME": "net0",
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, name in enumerate(namespaces)
+    ]
+    for run in runs:
+        _, errors = run.communicate(timeout=400)
+        assert run.returncode == 0, errors
+    assert_close(left_by(folder), alone)
+
+
+def test_a_disk_that_fails_ends_all_processes_in_a_sentence(tmp_path):
+    """That of the first, which writes: the run is refused, and nobody waits for ever."""
+    code = (
+        "import os, resource, runpy\n"
+        "if os.environ['RANK'] == '0':\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "runpy.run_module('noise2noise', run_name='__main__')\n"
+    )
+    (tmp_path / "run.py").write_text(code)
+    folder = tmp_path / "run"
+    arguments = command(2, folder)
+    place = arguments.index("-m", arguments.index("torch.distributed.run"))
+    arguments[place : place + 2] = [str(tmp_path / "run.py")]
+    done = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True, timeout=400)
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert any("can't write" in line for line in told), done.stderr
+    assert not list(folder.glob("*.safetensors"))
