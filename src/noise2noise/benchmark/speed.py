@@ -218,6 +218,8 @@ def _warm(contender: str, case: Case) -> Step:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
+    if len(lines) > 1 and lines[0].endswith(":"):  # what it announces is the reason
+        return f"{lines[0]} {lines[1]}"
     return lines[0] if lines else "no reason given"
 
 

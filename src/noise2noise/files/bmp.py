@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 
 from noise2noise.files.format import KEPT, Format
+from noise2noise.files.guard import check_growth
 from noise2noise.files.pillow import (
     INCH,
     encoded,
@@ -19,6 +22,8 @@ from noise2noise.files.pillow import (
 )
 from noise2noise.files.stack import Header, Metadata, Stack
 
+_MOST_GROWTH = 8  # pixels in a byte
+
 
 class _Bmp(Format):
     name, suffixes = "BMP", (".bmp",)
@@ -28,7 +33,12 @@ class _Bmp(Format):
         return head.startswith(b"BM")
 
     def open(self, path: Path) -> Stack:
-        return open_with_pillow(path, "BMP", _metadata, path)
+        def described(file: Any, frames: int) -> Metadata:
+            if file.tile[0][0] == "raw":
+                check_growth(*file.size, math.prod(file.size), path.stat().st_size, _MOST_GROWTH)
+            return _metadata(file, frames)
+
+        return open_with_pillow(path, "BMP", described, path)
 
     def refusal(self, header: Header) -> str:
         return refusal(self.name, header, alpha=False)

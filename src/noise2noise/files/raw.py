@@ -62,6 +62,11 @@ class _Raw(Format):
                 ) from None
             try:
                 return _opened(raw, path)
+            except rawpy.LibRawTooBigError:
+                raw.close()
+                raise UnusableError(
+                    "says that it holds more pixels than LibRaw decodes; copy or save it again"
+                ) from None
             except BaseException:
                 raw.close()
                 raise

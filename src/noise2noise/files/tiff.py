@@ -191,14 +191,34 @@ class _TiffStack(Stack):
     def _read_with_pillow(self, plane: int) -> np.ndarray:
         key = plane, -1
         if key not in self._segments:
-            page = self._series.pages[plane]
-            with PIL.Image.open(self._path, formats=["TIFF"]) as file:
-                file.seek(page.index if page is not None else 0)
-                mode = {1: "L", 3: "RGB", 4: "RGBA"}[self._page.samplesperpixel]
-                pixels = np.array(file.convert(mode))
-            turned = _turned_back(pixels, self._page.tags.valueof(274, default=1))
-            self._segments = {key: turned.reshape(*turned.shape[:2], -1)}
+            if _is_plain_chroma(self._page):
+                pixels = self._from_plain_chroma(plane)
+            else:
+                pixels = self._decoded_by_pillow(plane)
+            self._segments = {key: pixels.reshape(*pixels.shape[:2], -1)}
         return self._segments[key]
+
+    def _decoded_by_pillow(self, plane: int) -> np.ndarray:
+        page = self._series.pages[plane]
+        with PIL.Image.open(self._path, formats=["TIFF"]) as file:
+            file.seek(page.index if page is not None else 0)
+            mode = {1: "L", 3: "RGB", 4: "RGBA"}[self._page.samplesperpixel]
+            pixels = np.array(file.convert(mode))
+        return _turned_back(pixels, self._page.tags.valueof(274, default=1))
+
+    def _from_plain_chroma(self, plane: int) -> np.ndarray:
+        """What Pillow before 13 takes for cut short."""
+        height, width = self.header.height, self.header.width
+        stored = self._decoded(plane, (0, height, 0, width))
+        return np.array(
+            PIL.Image.frombytes("YCbCr", (width, height), stored.tobytes()).convert("RGB")
+        )
+
+
+def _is_plain_chroma(page: tifffile.TiffPage) -> bool:
+    """Whether each pixel has its own luma and chroma, stored as they are."""
+    thinned = page.tags.valueof(530, default=(2, 2))
+    return _is_plain(page) and page.samplesperpixel == 3 and thinned == (1, 1)
 
 
 def _turned_back(pixels: np.ndarray, orientation: int) -> np.ndarray:

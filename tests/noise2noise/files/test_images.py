@@ -549,6 +549,14 @@ def test_a_tiff_that_claims_to_be_huge(tmp_path):
     refuse(path, "has 30000 x 30000 pixels")
 
 
+def test_a_bmp_with_fewer_data_than_pixels(tmp_path):
+    write_image(tmp_path / "a.bmp", Image(noise((4, 4, 3))))
+    data = bytearray((tmp_path / "a.bmp").read_bytes())
+    data[18:22] = (20_000).to_bytes(4, "little")
+    (tmp_path / "a.bmp").write_bytes(data)
+    refuse(tmp_path / "a.bmp", r"is damaged \(\d+ bytes of data can't be 20000 x 4 pixels\)")
+
+
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_a_tiff_with_fewer_data_than_pixels(tmp_path, compression):
     path = tmp_path / "a.tif"

@@ -13,7 +13,7 @@ import tifffile
 
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
-from noise2noise.files import bands_of, open_stack, result_name, result_of, write_stack
+from noise2noise.files import bands_of, open_stack, raw, result_name, result_of, write_stack
 from noise2noise.files.survey import survey
 from tests.noise2noise.files.made import write_dng
 
@@ -120,7 +120,7 @@ def test_a_mosaic_of_absurd_size_is_refused_before_it_is_decoded(tmp_path):
             tag = file.pages.first.tags[code]
             data[tag.valueoffset : tag.valueoffset + 4] = (60_000).to_bytes(4, "little")
     (tmp_path / "a.dng").write_bytes(data)
-    with pytest.raises(UserError, match="60000 x 60000 pixels, more than"):
+    with pytest.raises(UserError, match=r"\d pixels, more than|more pixels than LibRaw"):
         open_stack(tmp_path / "a.dng")
 
 
@@ -145,3 +145,13 @@ def test_libraw_has_no_word_of_its_own_and_others_keep_theirs(tmp_path, capfd, m
     with pytest.raises(UserError, match="damaged"):
         open_stack(tmp_path / "a.dng")
     assert capfd.readouterr().err == "75 %\n"
+
+
+def test_what_libraw_calls_too_big_is_told_so(tmp_path, monkeypatch):
+    def too_big(*arguments: object) -> object:
+        raise rawpy.LibRawTooBigError
+
+    write_dng(tmp_path / "a.dng", mosaic())
+    monkeypatch.setattr(raw, "_opened", too_big)
+    with pytest.raises(UserError, match="more pixels than LibRaw decodes"):
+        open_stack(tmp_path / "a.dng")
