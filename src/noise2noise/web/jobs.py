@@ -5,17 +5,22 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from noise2noise.batch import Models as Choice
 from noise2noise.batch import Names, Result, Source, Status, StoppedError, Work
-from noise2noise.batch.find import RESULT
+from noise2noise.batch.find import RESULT, plain_stem
+from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
+from noise2noise.files import Stack
+from noise2noise.inference import Settings
+from noise2noise.report import Entry, examine, write_page
 from noise2noise.web.limits import RefusedError
 from noise2noise.web.picture import Room, Way
 
@@ -31,10 +36,11 @@ class Job:
         source: where it lies.
         folder: where its result goes, which is the job's own.
         way: how it is denoised.
+        report: whether it is to be said how far the result can be trusted.
         id: nobody guesses it.
         state, share: how far it is, from 0 to 1.
         error: why it failed.
-        result: what was written.
+        result, page: what was written: the image, and the report if one is wanted.
         facts: of one that is done, as `noise2noise denoise --json` has them.
         stop: set to stop it.
     """
@@ -43,11 +49,13 @@ class Job:
     source: Path
     folder: Path
     way: Way
+    report: bool = False
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     state: State = "waiting"
     share: float = 0.0
     error: str = ""
     result: Path | None = None
+    page: Path | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -64,6 +72,7 @@ class Job:
             "state": self.state,
             "share": round(self.share, 4),
             "error": self.error,
+            "report": self.report,
             "result": None if self.result is None else self.result.name,
             "facts": self.facts,
         }
@@ -152,7 +161,31 @@ class Jobs:
             progress=progress,
             turn=self._room.turns.after,
             load=models.load,
+            examine=_Examine(job, settings) if job.report else None,
         )
+
+
+@dataclass(frozen=True)
+class _Examine:
+    """Writes the report of a job's result."""
+
+    job: Job
+    settings: Settings
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        stack: Stack,
+        source: Source,
+        place: Path,
+        facts: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        found = examine(denoiser, stack, self.settings)
+        path = place.with_name(f"{plain_stem(source.path)}_report.html")
+        entry = Entry(source.path.name, place.name, facts, found)
+        write_page(path, [entry], f"noise2noise {version('noise2noise')}")
+        self.job.page = path
+        return {"report": found.as_dict()}
 
 
 def _remove(folder: Path) -> None:

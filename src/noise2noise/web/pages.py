@@ -159,8 +159,9 @@ class Page:
         for folder in (picture.path.parent, *(job.folder for job in jobs if job.is_over)):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def save(self, queue: Jobs, identities: list[str], way: Way) -> list[Job]:
-        """Have files denoised to be saved; what is done already in this way isn't done again.
+    def save(self, queue: Jobs, identities: list[str], way: Way, report: bool) -> list[Job]:
+        """Have files denoised to be saved, with a report or without; what is done already in this
+        way isn't done again.
 
         Raises:
             RefusedError: there is no such file, or too many wait.
@@ -169,10 +170,10 @@ class Page:
             asked, new = [], []
             for identity in identities:
                 picture = self.picture(identity)
-                job = self._same(identity, way)
+                job = self._same(identity, way, report)
                 if job is None:
                     folder = self.folder / "out" / secrets.token_hex(8)
-                    job = Job(identity, picture.path, folder, way)
+                    job = Job(identity, picture.path, folder, way, report)
                     new.append(job)
                 asked.append(job)
             queue.add(new)
@@ -181,10 +182,10 @@ class Page:
                 self.jobs[job.id] = job
             return asked
 
-    def _same(self, identity: str, way: Way) -> Job | None:
+    def _same(self, identity: str, way: Way, report: bool) -> Job | None:
         for job in self.jobs.values():
             alive = job.state in ("waiting", "working", "done") and not job.stop.is_set()
-            if (job.file, job.way) == (identity, way) and alive:
+            if (job.file, job.way, job.report) == (identity, way, report) and alive:
                 return job
         return None
 
@@ -207,6 +208,12 @@ class Page:
         if not paths or len(paths) < len(identities):
             raise RefusedError(404, "there is no such result; save the file again")
         return paths
+
+    def reports(self, identities: list[str]) -> list[Path]:
+        """The reports of these jobs, as far as there are any."""
+        with self.lock:
+            jobs = [self.jobs.get(identity) for identity in identities]
+        return [job.page for job in jobs if job is not None and job.page is not None]
 
     def as_json(self) -> dict[str, Any]:
         """How it stands, for the page."""

@@ -318,7 +318,8 @@ class _Desk:
         if not isinstance(files, list) or not all(isinstance(each, str) for each in files):
             raise RefusedError(400, "files must be a list of the page's files")
         way = _way(lambda name: asked.get(name))
-        jobs = await run_in_threadpool(page.save, self._jobs, files, way)
+        report = asked.get("report") is True
+        jobs = await run_in_threadpool(page.save, self._jobs, files, way, report)
         return JSONResponse({"jobs": [job.as_json() for job in jobs]}, 202)
 
     async def cancel(self, request: Request) -> Response:
@@ -345,9 +346,10 @@ class _Desk:
         return JSONResponse({"archive": name}, 201)
 
     async def archived(self, request: Request) -> Response:
-        """Several results as a zip."""
+        """Several results as a zip, and their reports."""
         page = self._page(request)
-        paths = page.results(page.archives.get(request.path_params["archive"], []))
+        jobs = page.archives.get(request.path_params["archive"], [])
+        paths = [*page.results(jobs), *page.reports(jobs)]
         headers = {"content-disposition": 'attachment; filename="denoised.zip"'}
         return StreamingResponse(archived(paths), media_type="application/zip", headers=headers)
 

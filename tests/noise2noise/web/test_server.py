@@ -123,6 +123,21 @@ def test_several_are_saved_as_one_zip_whatever_their_names(browser, photo, stack
     assert held == {name: browser.result(job) for name, job in zip(names, jobs, strict=True)}
 
 
+def test_a_report_comes_in_the_zip_and_changes_no_bit(browser, photo):
+    file = browser.drop(photo)["file"]
+    plain = browser.result(browser.save(file)[0])
+    (job,) = browser.save(file, report=True)
+    assert job["facts"]["report"]
+    archive = browser.client.post(browser.at("/archives"), json={"jobs": [job["id"]]}).json()
+    answer = browser.client.get(f"/archives/{browser.page}/{archive['archive']}")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as zipped:
+        assert zipped.namelist() == ["photo_denoised.png", "photo_report.html"]
+        assert zipped.read("photo_denoised.png") == plain
+        report = zipped.read("photo_report.html").decode()
+    assert "photo.png" in report
+    assert "noise2noise-web-" not in report
+
+
 def test_what_is_saved_already_isnt_computed_again(browser, photo):
     file = browser.drop(photo)["file"]
     first, again = browser.save(file)[0], browser.save(file)[0]

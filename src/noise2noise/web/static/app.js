@@ -409,13 +409,16 @@ function buttons() {
   element("save-all").disabled = ready().length === 0 || Boolean(asked);
   element("save-all").hidden = files.length < 2;
   element("stop").hidden = !files.some(isBusy);
+  const trust = current?.job?.facts?.report?.said ?? "";
+  if (element("trust").textContent !== trust) element("trust").textContent = trust;
 }
 
 async function save(chosen) {
   asked = chosen;
+  const report = element("report").checked;
   buttons();
   try {
-    const { jobs } = await post(ofPage("/jobs"), { files: chosen.map(({ id }) => id), ...way });
+    const { jobs } = await post(ofPage("/jobs"), { files: chosen.map(({ id }) => id), report, ...way });
     jobs.forEach((job, index) => (chosen[index].job = job));
     tell(say("save.begun", { count: chosen.length }));
   } catch (error) {
@@ -433,7 +436,7 @@ async function fetchResults() {
   buttons();
   tell(say("save.ended", { done: done.length, count: all }));
   if (done.length === 0) return;
-  if (all === 1) return download(`results/${page}/${done[0].job.id}`);
+  if (all === 1 && !done[0].job.report) return download(`results/${page}/${done[0].job.id}`);
   try {
     const { archive } = await post(ofPage("/archives"), { jobs: done.map(({ job }) => job.id) });
     download(`archives/${page}/${archive}`);
