@@ -14,7 +14,7 @@ nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "docs/tutorials").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "docs/tutorials").glob("*.ipynb"))
 
 
 def printed(cell: Any) -> str:
