@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -240,6 +241,7 @@ def evaluate_all(
     told: bool = False,
     keep: Callable[[int, str, np.ndarray], None] | None = None,
     single: bool = False,
+    scratch: bool = False,
 ) -> list[Score]:
     """How good each method is: the noisy images as they are, the models, the classical methods.
 
@@ -250,12 +252,15 @@ def evaluate_all(
         track: shows the progress.
         told: tell every method the noise, where it is known, in place of having it estimated.
         keep: called with each image's number, "noisy", "clean" or a method's name, and the picture.
+        scratch: also a network that learns from each image from nothing, whatever its check says.
         single: each model also fitted to each image first, as `noise2noise.single` does.
 
     Raises:
         UserError: a model or method is unknown, or an image can't be used.
     """
     methods = _methods(models, against, single)
+    if scratch:
+        methods["from scratch"] = _from_scratch
     noise = images.profile if told else None
     scores: dict[str, list[_One]] = {name: [] for name in ("noisy", *methods)}
     for index, pair in enumerate(track(images, "Evaluating", len(images))):
@@ -340,6 +345,17 @@ def _fitted(choose: Choose) -> Way:
         return np.concatenate(list(bands)).transpose(2, 0, 1)
 
     return run
+
+
+def _from_scratch(pair: Pair, noise: NoiseProfile | None) -> np.ndarray:
+    from noise2noise.single import STEPS, Budget, Sample, alone, learn
+
+    height, width = (size // 2 * 2 for size in pair.noisy.shape[1:])
+    image = np.ascontiguousarray(pair.noisy[:, :height, :width], np.float32)
+    held = np.zeros((height // 2, width // 2), bool)
+    rng, budget = np.random.default_rng(0), Budget(math.inf)
+    network, _ = learn([Sample(image, image)], [held], STEPS, rng, budget, lambda share: None)
+    return alone(network).denoise_unit(pair.noisy)
 
 
 def _as_it_is(pair: Pair, noise: NoiseProfile | None) -> np.ndarray:

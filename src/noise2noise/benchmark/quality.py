@@ -12,6 +12,7 @@ the one behind docs/quality.md. Paths in it are relative to a folder given on th
     against = ["non-local-means"]
     told = true                       # the methods are told the noise; by default they estimate it
     single = true                     # the models are also fitted to each image first
+    scratch = true                    # and a network that learns from each image from nothing
     every = 10                        # of ten images the first only
     [[set.published]]
     corruption = "gaussian:25"
@@ -67,6 +68,7 @@ class QualitySet(BaseModel):
     against: list[str] = []
     told: bool = False
     single: bool = False
+    scratch: bool = False
     every: int = Field(1, ge=1)
     published: list[Published] = []
 
@@ -171,6 +173,7 @@ def measure(
             each.told,
             strip.keep if strip else None,
             each.single,
+            each.scratch,
         )
         published = [one for one in each.published if one.corruption in ("", spec)]
         results.append(

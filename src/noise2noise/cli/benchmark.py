@@ -156,6 +156,10 @@ def quality(
         bool,
         typer.Option("--single", help="Fit each model to each image, too: denoise --single each."),
     ] = False,
+    scratch: Annotated[
+        bool,
+        typer.Option("--from-scratch", help="And a network that learns from each image alone."),
+    ] = False,
     every: Annotated[
         int, typer.Option(help="Measure on the first of so many images only.", min=1)
     ] = 1,
@@ -196,6 +200,7 @@ def quality(
             against=against or [],
             told=told,
             single=single,
+            scratch=scratch,
             every=every,
         )
         found = sets.measure([one], clean, seed, track, strips)

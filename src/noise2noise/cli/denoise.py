@@ -52,6 +52,7 @@ class Asked:
     minutes: float
     seed: int
     save_model: str | None
+    from_scratch: bool
     report: str | None
     residual: str | None
 
@@ -200,6 +201,15 @@ def denoise(
             rich_help_panel=_SINGLE,
         ),
     ] = None,
+    from_scratch: Annotated[
+        bool,
+        typer.Option(
+            "--from-scratch",
+            help="Learn from nothing but the images, for those that are unlike any photograph; "
+            "with --single or by itself. The model is used all the same where it does better.",
+            rich_help_panel=_SINGLE,
+        ),
+    ] = False,
     report: Annotated[
         str | None,
         typer.Option(
@@ -333,7 +343,7 @@ def denoise(
     """
     from noise2noise.cli.denoising import run
 
-    images, mode = _mode(single, images or [])
+    images, mode = _mode(single or from_scratch, images or [])
     _check_single(mode, minutes=minutes, seed=seed, save_model=save_model)
     asked = Asked(
         images=images,
@@ -366,6 +376,7 @@ def denoise(
         minutes=2.0 if minutes is None else minutes,
         seed=seed or 0,
         save_model=save_model,
+        from_scratch=from_scratch,
         report=report,
         residual=residual,
     )

@@ -110,7 +110,7 @@ def fits(asked: Asked, settings: Settings, sources: Sequence[Source], models: Mo
             f"--save-model {asked.save_model} takes one model, and each of {len(sources)} images "
             "would have its own; leave each out"
         )
-    options = Options(minutes=asked.minutes, seed=asked.seed)
+    options = Options(asked.minutes, asked.seed, asked.from_scratch)
     said = {"axes": asked.axes, "channel_axis": asked.channel_axis, "white": asked.white}
     place = None if asked.save_model is None else Path(asked.save_model)
     if place is not None and place.exists() and not asked.overwrite:

@@ -6,6 +6,8 @@ that wider, deeper or grey versions are arguments and not copies.
 - `ours.py`, `reports.py`: the networks, a function each.
 - `guided.py`: the network that is told the noise; it takes the image and the noise's standard
   deviation at each pixel.
+- `adapted.py`: splines around it, for `noise2noise.single`; `zero_shot.py`: the network that learns
+  from one image from nothing.
 - `published.py`: DnCNN, FFDNet and DRUNet, with the names of their published weights.
 - `table.py`: their names, and what each asks of images; a new network is a function and a line
   there.
@@ -15,6 +17,7 @@ that wider, deeper or grey versions are arguments and not copies.
 from noise2noise.networks.published import recognized
 from noise2noise.networks.table import (
     ARCHITECTURES,
+    FIRST,
     Architecture,
     Needs,
     build,
@@ -26,6 +29,7 @@ from noise2noise.networks.transfer import copy_weights
 
 __all__ = [
     "ARCHITECTURES",
+    "FIRST",
     "Architecture",
     "Needs",
     "build",

@@ -24,6 +24,7 @@ from noise2noise.networks.reports import (
     mery,
     zhao,
 )
+from noise2noise.networks.zero_shot import zero_shot
 
 FIRST = ("rows", "columns", "salt")
 """Sizes that say what is to be done to images before the network sees them; see `Needs`."""
@@ -167,6 +168,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         told=True,
         centred=False,
     ),
+    "zero-shot": Architecture(zero_shot, multiple=lambda sizes: 1, reach=lambda sizes: 2),
 }
 
 _LEAST = {

@@ -5,20 +5,22 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from chainrule import Module
 from chainrule.serialization import save_tensors
 from noise2noise.denoiser import Denoiser
 from noise2noise.errors import UserError
 from noise2noise.files import Stack
 from noise2noise.inference import USUAL, Settings
 from noise2noise.model_info import ModelInfo
-from noise2noise.networks import sizes_of
+from noise2noise.networks import FIRST, sizes_of
 from noise2noise.networks.adapted import Adapted
 from noise2noise.single.adapt import (
     ARCHITECTURE,
@@ -29,9 +31,13 @@ from noise2noise.single.adapt import (
     weights,
 )
 from noise2noise.single.fit import Budget, Fitting, Progress, Stage
+from noise2noise.single.level import level
 from noise2noise.single.patterns import WORDS, patterns
 from noise2noise.single.recorrupt import noise_of, reaches_far, recorrupted
-from noise2noise.single.sample import MOST, noise_share, pairs_of, samples_of
+from noise2noise.single.sample import MOST, Pair, Sample, noise_share, pairs_of, samples_of
+from noise2noise.single.scratch import ARCHITECTURE as SCRATCH
+from noise2noise.single.scratch import STEPS as SCRATCH_STEPS
+from noise2noise.single.scratch import learn
 
 _GAINS = (0.0, -0.3, 0.25, 0.5, 0.75)
 """Logarithms of how much of the measured noise is told, tried at first; the first is all of it."""
@@ -42,6 +48,11 @@ _WIDE_GAINS = (0.0, -0.7, -0.35, 0.35, 0.7, 1.05)
 _LEAST_NOISE = 0.3
 """Share of the difference between the two images of a pair that is to be noise: where it is mostly
 texture that half the pixels can't show, blur would be learned."""
+
+LEARNED = "a network from scratch"
+_RIGHT = 0.05
+"""What is removed may differ so much from the noise that was measured before its level is doubted.
+Pairs of half the size have more texture, and would have more noise told than there is."""
 
 _LITTLE = 1 / 255
 """Noise below which nothing is gained that anybody sees."""
@@ -57,6 +68,7 @@ class Options:
     Attributes:
         minutes: that it may take at most; usually it is done before.
         seed: of all random choices.
+        scratch: learn from nothing in the place of fitting a model.
 
     Raises:
         UserError: no time at all, or a seed below 0.
@@ -64,6 +76,7 @@ class Options:
 
     minutes: float = 2.0
     seed: int = 0
+    scratch: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.minutes) and self.minutes > 0):
@@ -105,6 +118,8 @@ class Fitted:
         if self.note:
             return f"{self.base}{before or ' as it is'}: {self.note}"
         names = [stage.name for stage in self.stages if stage.kept]
+        if names == [LEARNED]:
+            return f"a network that learned from this image alone{before}"
         if names:
             return f"{self.base} with {' and '.join(names)} fitted{before}"
         why = "nothing that was fitted did better on held-back pixels"
@@ -173,16 +188,31 @@ def fit(
         note = "there is too little noise left to fit anything to"
     elif not far and noise_share(samples, pairs, profile) < _LEAST_NOISE:
         note = "its texture is stronger than its noise, and hides what a fit would gain"
+    elif far and options.scratch:
+        note = "its noise reaches from pixel to pixel, and nothing can be learned from half of them"
     if note:
         return Fitted(start, base, [WORDS[name] for name in found], [], budget.used, note)
     network = adapted(denoiser, samples)
-    freeze_weights(network, frozen=True)
     fitting = Fitting(network, pairs, denoiser.multiple, rng, budget)
-    fitting.choose("the level of the noise", _gains(network, _WIDE_GAINS if far else _GAINS))
+    if options.scratch:
+        words = [WORDS[name] for name in found]
+        learned = _from_scratch(start, samples, pairs, fitting, budget, rng, progress)
+        return Fitted(learned, base, words, fitting.stages, budget.used)
+    freeze_weights(network, frozen=True)
+    hold = _holding_level(network, samples)
+    if far:
+        fitting.choose("the level of the noise", _gains(network, _WIDE_GAINS))
+    elif abs(level(start, samples) - 1) > _RIGHT:
+        fitting.choose("the level of the noise", _gains(network, _GAINS))
     share = _STEPS / (_STEPS + _WEIGHTS_STEPS) if far else 1.0
     if not budget.spent:
         fitting.descend(
-            "splines", splines(network), _RATE, _STEPS, lambda part: progress(share * part)
+            "splines",
+            splines(network),
+            _RATE,
+            _STEPS,
+            lambda part: progress(share * part),
+            hold if not far and not fitting.stages else lambda: None,
         )
     if far and not budget.spent:
         freeze_weights(network, frozen=False)
@@ -198,6 +228,39 @@ def fit(
     fitted = _denoiser(network, start.info) if kept else start
     words = [WORDS[name] for name in found]
     return Fitted(fitted, base, words, fitting.stages, budget.used)
+
+
+def _from_scratch(
+    start: Denoiser,
+    samples: Sequence[Sample],
+    pairs: Sequence[Pair],
+    fitting: Fitting,
+    budget: Budget,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> Denoiser:
+    """A denoiser that learned from the samples, or the one that stands where it isn't better."""
+    held = [pair.held for pair in pairs]
+    network, steps = learn(samples, held, SCRATCH_STEPS, rng, budget, progress)
+    progress(1.0)
+    other = Fitting(network, pairs, start.multiple, rng, budget, told=False)
+    if not fitting.compare(LEARNED, other, steps):
+        return start
+    first = {name: start.info.sizes.get(name, 0) for name in FIRST}
+    return alone(network, first)
+
+
+def alone(network: Module, first: Mapping[str, int] | None = None) -> Denoiser:
+    """The denoiser of a network that `learn` made.
+
+    Arguments:
+        first: what is to be removed from images before, by `noise2noise.networks.FIRST`.
+    """
+    channels = next(iter(network.parameters())).shape[1]
+    sizes = sizes_of(SCRATCH, {"channels": channels, **(first or {})})
+    parameters = sum(value.numel() for value in network.parameters())
+    title = "learned from one image alone"
+    return Denoiser(network, ModelInfo("from scratch", SCRATCH, sizes, title, "", parameters))
 
 
 def _with(found: Sequence[str], denoiser: Denoiser) -> Denoiser:
@@ -238,6 +301,27 @@ def _gains(network: Adapted, gains: Sequence[float]) -> list[Callable[[], None]]
         weight.copy_(first + gain)
 
     return [functools.partial(put, gain) for gain in gains]
+
+
+def _holding_level(network: Adapted, samples: Sequence[Sample]) -> Callable[[], None]:
+    """Keeps the mean of the logarithms of gain and slopes over the pixels at zero, so that what is
+    learned is how the noise goes with the brightness, and not how much of it there is."""
+    values = np.concatenate([sample.image.reshape(-1)[::7] for sample in samples])
+    known = dict(network.named_parameters())
+    low, high = (float(end) for end in dict(network.named_tensors())["gain.ends"])
+    place = (values.clip(low, high) - low) / (high - low)
+    shares = []
+    for name, last in (("gain.weight", 0), ("into.weight", 1)):
+        count = len(known[name])
+        bins = np.rint(place * (count - 1)) if not last else np.minimum(place * count, count - 1)
+        counts = np.bincount(bins.astype(np.int64), minlength=count)
+        shares.append((known[name], torch.from_numpy((counts / counts.sum()).astype(np.float32))))
+
+    def hold() -> None:
+        for weight, share in shares:
+            weight -= (weight * share).sum()
+
+    return hold
 
 
 def _denoiser(network: Adapted, info: ModelInfo) -> Denoiser:

@@ -22,7 +22,8 @@ _BATCH = 4  # tiles from both sides, or twice as many from one
 _CHECKS = 6  # in a stage
 _PATIENCE = 2  # checks without a gain, after which a stage is given up
 _PART = 16  # cells a side, of a part whose error counts as one observation
-_SURE = 1.0  # standard errors that a gain must be above zero
+_SURE = 3.0  # standard errors that a gain must be above zero
+_SURE_OF_FEW = 2.0  # where there was less to choose from
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Fitting:
         multiple: heights and widths that the network takes are multiples of this.
         rng: chooses the tiles.
         budget: of time.
+        told: whether the network takes sigma too; else the image alone.
 
     Attributes:
         stages: what was tried so far.
@@ -87,7 +89,9 @@ class Fitting:
         multiple: int,
         rng: np.random.Generator,
         budget: Budget,
+        told: bool = True,
     ) -> None:
+        self._told = told
         self._network, self._run = network, fuse(network)
         self._pairs = [_cut(pair, multiple) for pair in pairs]
         self._side = min(_TILE, *(min(pair.held.shape) for pair in self._pairs))
@@ -103,7 +107,7 @@ class Fitting:
         for pair in self._pairs:
             for rows, columns in _grid(pair.held.shape, self._side):
                 held = pair.held[rows, columns]
-                x, y = _both([_window(pair, rows, columns)])
+                x, y = _both([_window(pair, rows, columns)], self._told)
                 z = self._run.infer(torch.from_numpy(x)).numpy()
                 square = np.square(z - y, dtype=np.float64).mean((0, 1)) * held
                 sums.append(_by_parts(square))
@@ -123,7 +127,7 @@ class Fitting:
             setting()
             found.append(self.errors() if number else before)
         best = int(np.argmin([each.mean() for each in found]))
-        kept = best > 0 and _sure(found[best] - before)
+        kept = best > 0 and _sure(found[best] - before, _SURE_OF_FEW)
         settings[best if kept else 0]()
         self.stages.append(_stage(name, before, found[best], 0, kept))
 
@@ -134,6 +138,7 @@ class Fitting:
         rate: float,
         steps: int,
         progress: Progress,
+        hold: Callable[[], None] = lambda: None,
     ) -> None:
         """Fit some of the network's parameters by Adam, along a cosine, and keep the best state.
 
@@ -141,6 +146,7 @@ class Fitting:
             parameters: of the network; the others must be frozen.
             rate: of learning, at first.
             steps: at most.
+            hold: puts right after each step what is to stay as it is.
         """
         before = self.errors()
         best, kept = before, [value.clone() for value in parameters]
@@ -150,6 +156,7 @@ class Fitting:
             progress((done - 1) / steps)
             optimizer.param_groups[0]["lr"] = rate * _course(done / steps)
             self._step(optimizer, loss)
+            hold()
             if done % max(steps // _CHECKS, 1) and done != steps:
                 continue
             errors = self.errors()
@@ -164,6 +171,18 @@ class Fitting:
         for value, good in zip(parameters, kept, strict=True):
             value.copy_(good)
         self.stages.append(_stage(name, before, best, done, use))
+
+    def compare(self, name: str, other: Fitting, steps: int) -> bool:
+        """Whether another network, on the same pairs, is surely better than this one; that is noted
+        here.
+
+        Arguments:
+            steps: that the other one took.
+        """
+        before, after = self.errors(), other.errors()
+        better = _sure(after - before)
+        self.stages.append(_stage(name, before, after, steps, better))
+        return better
 
     def _step(self, optimizer: Adam, loss: MSE) -> None:
         x, y, held = self._batch()
@@ -186,7 +205,7 @@ class Fitting:
             )
             window = _window(pair, slice(top, top + side), slice(left, left + side))
             windows.append(_turned(window, int(self._rng.integers(8))))
-        x, y = _both(windows)
+        x, y = _both(windows, self._told)
         held = np.stack([pair.held for pair in windows]).repeat(len(x) // len(windows), 0)[:, None]
         return x, y, held
 
@@ -202,9 +221,9 @@ def _course(share: float) -> float:
     return min(10 * share, (1 + math.cos(math.pi * share)) / 2)
 
 
-def _sure(differences: np.ndarray) -> bool:
+def _sure(differences: np.ndarray, errors: float = _SURE) -> bool:
     """Whether errors fell, and by more than chance would let them."""
-    return bool(differences.mean() < -_SURE * _deviation(differences))
+    return bool(differences.mean() < -errors * _deviation(differences))
 
 
 def _deviation(differences: np.ndarray) -> float:
@@ -238,14 +257,14 @@ def _turned(pair: Pair, turn: int) -> Pair:
     return Pair(*images, of(pair.held), pair.mirrored)
 
 
-def _both(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets, (N, 2 C, h, w) and (N, C, h, w); each pair that can be mirrored is also
-    seen from its other side, directly behind."""
+def _both(pairs: Sequence[Pair], told: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs, (N, 2 C, h, w) or, untold, (N, C, h, w), and targets, (N, C, h, w); each pair that
+    can be mirrored is also seen from its other side, directly behind."""
     inputs, targets = [], []
     for pair in pairs:
         sides = [(pair.first, pair.second), (pair.second, pair.first)]
         for noisy, target in sides if pair.mirrored else sides[:1]:
-            inputs.append(np.concatenate([noisy, pair.sigma]))
+            inputs.append(np.concatenate([noisy, pair.sigma]) if told else noisy)
             targets.append(target)
     return np.stack(inputs), np.stack(targets)
 

@@ -46,7 +46,7 @@ def test_one_fit_serves_all_images_and_each_has_its_own(done):
     assert first == second
     first, second = (result["single"] for result in apart)
     assert first["base"] == "grey"
-    assert [stage["name"] for stage in first["stages"]][:1] == ["the level of the noise"]
+    assert first["stages"][-1]["name"] == "splines"
     assert first["stages"][0]["before"] != second["stages"][0]["before"]
 
 
@@ -96,3 +96,9 @@ def test_a_report_of_a_batch_has_each_image(done):
     done("denoise", "a.png", "b.png", "-o", "out", "--report", "r.html")
     page = Path("r.html").read_text("utf-8")
     assert page.index("a.png") < page.index("b.png")
+
+
+def test_learning_from_scratch_is_a_fit_of_its_own(done, monkeypatch):
+    monkeypatch.setattr("noise2noise.single.adaptation.SCRATCH_STEPS", 3)
+    said = json.loads(done("denoise", "a.png", "--from-scratch", "--json"))
+    assert [stage["name"] for stage in said[0]["single"]["stages"]] == ["a network from scratch"]

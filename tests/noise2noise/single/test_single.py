@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
+from torch import nn
 
+from chainrule import gradcheck
 from noise2noise import networks
 from noise2noise.dead_leaves import dead_leaves
 from noise2noise.denoiser import Denoiser
@@ -15,10 +18,12 @@ from noise2noise.inference import Settings
 from noise2noise.metrics import psnr
 from noise2noise.model_info import ModelInfo
 from noise2noise.noise import NoiseProfile
-from noise2noise.single import Fitted, Options, fit, save
+from noise2noise.single import Budget, Fitted, Options, Sample, fit, learn, save
+from noise2noise.single.level import level
 from noise2noise.single.patterns import WORDS, patterns
 from noise2noise.single.recorrupt import like, noise_of, reaches_far, recorrupted
-from noise2noise.single.sample import Sample, pairs_of
+from noise2noise.single.sample import pairs_of
+from noise2noise.single.scratch import Diagonals
 
 SIDE = 96
 
@@ -62,7 +67,7 @@ def test_a_fit_mends_what_the_network_was_told_wrongly(clean, noisy, fitted):
 
 def test_what_is_kept_is_better_on_held_back_pixels(fitted):
     for stage in fitted.stages:
-        assert not stage.kept or stage.after < stage.before - stage.deviation
+        assert not stage.kept or stage.after < stage.before - 2 * stage.deviation
 
 
 def test_the_same_seed_gives_the_same_bits(noisy, fitted):
@@ -201,3 +206,73 @@ def test_tiles_are_prepared_as_the_whole_is(clean):
     whole = denoiser.denoise(noisy)
     assert np.abs(whole - noisy).max() > 0.3
     np.testing.assert_allclose(denoiser.denoise(noisy, tile=104), whole, atol=1e-5)
+
+
+def test_diagonals_pass_gradcheck_and_refuse_odd_sizes():
+    gradcheck(Diagonals(), torch.randn(2, 3, 4, 6))
+    with pytest.raises(ValueError, match=r"H and W even, got \(1, 1, 3, 4\)"):
+        Diagonals()(torch.zeros(1, 1, 3, 4))
+
+
+def test_a_step_from_scratch_has_the_gradient_of_the_published_loss():
+    """ZS-N2N's loss, with autograd."""
+    torch.manual_seed(0)
+    image = torch.rand(1, 1, 12, 16)
+    held = np.zeros((6, 8), bool)
+    rng = np.random.default_rng(0)
+    sample = Sample(image[0].numpy(), image[0].numpy())
+    start, _ = learn([sample], [held], 0, np.random.default_rng(0), Budget(9), lambda share: None)
+    twin = nn.Sequential(
+        nn.Conv2d(1, 48, 3, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(48, 48, 3, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(48, 1, 1),
+    )
+    twin.load_state_dict({k.removeprefix("noise."): v for k, v in start.state_dict().items()})
+
+    def halves(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        kernels = torch.tensor([[[[0.0, 0.5], [0.5, 0.0]]], [[[0.5, 0.0], [0.0, 0.5]]]])
+        second, first = nn.functional.conv2d(x, kernels, stride=2).split(1, 1)
+        return first, second
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        return x - twin(x)
+
+    optimizer, mse = torch.optim.Adam(twin.parameters(), lr=1e-3), nn.MSELoss()
+    first, second = halves(image)
+    one, other, (half, rest) = f(first), f(second), halves(f(image))
+    loss = (mse(one, second) + mse(other, first) + mse(one, half) + mse(other, rest)) / 2
+    loss.backward()
+    optimizer.step()
+    learned, steps = learn([sample], [held], 1, rng, Budget(9), lambda share: None)
+    assert steps == 1
+    for ours, theirs in zip(learned.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs.detach(), atol=2e-6, rtol=1e-4)
+
+
+def test_from_scratch_learns_and_is_used_only_where_it_is_better(clean, noisy, monkeypatch):
+    monkeypatch.setattr("noise2noise.single.adaptation.SCRATCH_STEPS", 60)
+    fitted = fit(Denoiser.load("grey"), [stack_of(noisy)], Settings(), Options(scratch=True))
+    (stage,) = fitted.stages
+    assert stage.steps == 60
+    assert not stage.kept  # sixty steps don't reach what photographs taught
+    assert fitted.denoiser.info.name == "grey"
+    # Told next to nothing, the model leaves all the noise, and a minute of learning is better.
+    told = Settings(noise=NoiseProfile.gaussian(0.002))
+    fitted = fit(Denoiser.load("grey"), [stack_of(noisy)], told, Options(scratch=True))
+    assert fitted.describe() == "a network that learned from this image alone"
+    after = fitted.denoiser.denoise(noisy)
+    assert psnr(after[None], clean[None]) > psnr(noisy[None], clean[None]) + 1
+
+
+def test_the_level_of_the_noise_is_told_by_what_is_removed(clean):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(clean.shape)
+    image = (clean + noise)[None].astype(np.float32)
+    denoiser = Denoiser.load("grey")
+    right, low, high = (
+        level(denoiser, [Sample(image, np.full_like(image, told))]) for told in (0.1, 0.06, 0.16)
+    )
+    assert right == pytest.approx(1, abs=0.05)
+    assert low > 1.05
+    assert high < 0.8
