@@ -407,6 +407,18 @@ class TestCorruptedPhotographs:
         (tmp_path / "p" / "colour.png").unlink()
         assert CorruptedPhotographs(tmp_path / "p", corruption, crop=16).channels == 1
 
+    @pytest.mark.parametrize(
+        ("dtype", "white"),
+        [(np.uint16, 4095), (np.uint16, 65535), (np.float32, 1), (np.float32, 900)],
+    )
+    def test_what_is_white_follows_from_the_values(self, tmp_path, dtype, white):
+        photograph = random_pixels(16, 16).astype(np.float64) / 255
+        photograph[0, 0] = 1
+        tifffile.imwrite(tmp_path / "x.tif", (white * photograph).astype(dtype))
+        source = CorruptedPhotographs(tmp_path, parse("gaussian:0.001"), crop=16)
+        ((x, _),) = all_pairs(source)
+        np.testing.assert_allclose(np.sort(x.ravel()), np.sort(photograph.ravel()), atol=4e-4)
+
     def test_small_photographs_are_named_with_what_is_needed(self, tmp_path):
         save(tmp_path / "p" / "large.png", random_pixels(48, 48, 3))
         save(tmp_path / "p" / "small.png", random_pixels(47, 60, 3))

@@ -10,18 +10,16 @@ import numpy as np
 
 from noise2noise.data.words import counted, shortened, size_text
 from noise2noise.errors import UserError
-from noise2noise.files import read_image, to_unit
+from noise2noise.files import Scale, array_stack, read_image, scale_of, survey
 
 
 def decoded(path: Path) -> np.ndarray:
-    """(C, H, W) as stored: integers as they are, floats scaled to [0, 1]."""
-    image = read_image(path)
-    if image.pixels.dtype.kind == "f":
-        try:
-            return to_unit(image)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
-    return image.pixels[None] if image.pixels.ndim == 2 else image.pixels.transpose(2, 0, 1)
+    """A clean image, (C, H, W): integers that use their range as they are, others as floats on the
+    scale of their own values (see `noise2noise.files.scale_of`)."""
+    stack = array_stack(np.atleast_3d(read_image(path).pixels))
+    pixels = stack.read().transpose(2, 0, 1)
+    scale = scale_of(stack.header, survey(stack))
+    return pixels if scale == Scale.of(pixels.dtype) else scale.to_unit(pixels)
 
 
 def in_channels(pixels: np.ndarray, channels: int) -> np.ndarray:

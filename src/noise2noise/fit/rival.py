@@ -26,9 +26,11 @@ def shipped_score(trainer: Trainer) -> tuple[str, float]:
 
 def beaten_by_shipped(trainer: Trainer) -> str:
     """A sentence where the shipped model is better than what the run made; or ""."""
+    if not trainer.team.leads:
+        return ""
     name, shipped = shipped_score(trainer)
     best = trainer.position.best_psnr
-    if not trainer.team.leads or best >= shipped - _NOTABLE:
+    if best >= shipped - _NOTABLE:
         return ""
     begun = trainer.config.start_from == name
     advice = "train longer, or on more images" if begun else f"train longer, or --start-from {name}"
