@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,8 @@ class _Bmp(Format):
     def open(self, path: Path) -> Stack:
         def described(file: Any, frames: int) -> Metadata:
             if file.tile[0][0] == "raw":
-                check_growth(*file.size, math.prod(file.size), path.stat().st_size, _MOST_GROWTH)
+                width, height = file.size
+                check_growth(width, height, width * height, path.stat().st_size, _MOST_GROWTH)
             return _metadata(file, frames)
 
         return open_with_pillow(path, "BMP", described, path)
