@@ -1,5 +1,6 @@
 """The workflows run what is here: their YAML is whole, and their commands exist."""
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,22 @@ def test_all_promised_pythons_are_tested_on_every_system():
         "macos",
         "windows",
     }
+
+
+def test_a_release_has_addresses_where_the_readme_names_files():
+    spec = importlib.util.spec_from_file_location("address", ROOT / ".ci" / "address.py")
+    assert spec is not None
+    assert spec.loader is not None
+    address = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(address)
+    place = ("https://example.org/o/n", "v0.2.0")
+    readme = address.absolute((ROOT / "README.md").read_text("utf-8"), *place)
+    targets = re.findall(r"\]\(([^()\s]+)\)", readme)
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+    assert f"{place[0]}/raw/v0.2.0/docs/images/before-after.png" in targets
+    assert f"{place[0]}/blob/v0.2.0/docs/formats.md" in targets
+    project = address.addressed((ROOT / "pyproject.toml").read_text("utf-8"), *place)
+    assert f'\n[project.urls]\nSource = "{place[0]}"\n' in project
+    for job in ("compiled", "plain"):
+        steps = read(ROOT / ".github" / "workflows" / "release.yml")["jobs"][job]["steps"]
+        assert any(".ci/address.py" in step.get("run", "") for step in steps)
