@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import ComboBox, Container, FileEdit, FloatSlider, PushButton
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSlider, PushButton
 
 from noise2noise.errors import UserError
 from noise2noise.inference import MOST_STRENGTH
@@ -48,11 +48,13 @@ class DenoisingPanel(Container[Any]):
             label="quality", choices=["fast", "balanced", "best"], value="balanced"
         )
         self.quality.tooltip = "fast takes a smaller model, best the mean over flips and turns"
+        self.single = CheckBox(text="fit the model to this layer first", value=False)
+        self.single.tooltip = "for noise of another kind; takes up to two minutes more"
         self.preview = PushButton(text="Preview what is in view")
         self.run = PushButton(text="Denoise all of it")
         self.bench = Bench(self.preview, self.run)
         choices = [self.layer, self.channels, self.model, self.file, self.strength, self.quality]
-        super().__init__(widgets=[*choices, self.preview, self.run, self.bench])
+        super().__init__(widgets=[*choices, self.single, self.preview, self.run, self.bench])
         self.layer.changed.connect(self.channels.reset_choices)
         self.model.changed.connect(self._model_changed)
         self.preview.changed.connect(self.start_preview)
@@ -65,7 +67,8 @@ class DenoisingPanel(Container[Any]):
     def wishes(self) -> Wishes:
         """What is chosen."""
         model = str(self.file.value if self.model.value == OTHER else self.model.value)
-        return Wishes(model, float(self.strength.value), str(self.quality.value))
+        single = bool(self.single.value)
+        return Wishes(model, float(self.strength.value), str(self.quality.value), single)
 
     def start(self) -> None:
         """Denoise all of the chosen layer into a new one."""

@@ -19,6 +19,7 @@ from noise2noise.errors import UserError
 from noise2noise.inference import Settings
 from noise2noise.napari.layers import Pixels, PixelStack, View, empty_like
 from noise2noise.shipped import shipped_models
+from noise2noise.single import fit
 
 AUTOMATIC = "the one that suits the image"
 """Chosen in the place of a model's name."""
@@ -69,11 +70,13 @@ class Wishes(NamedTuple):
         model: a shipped one, the path of a file or of a run's folder, or `AUTOMATIC`.
         strength: as in `Settings`.
         quality: fast, balanced or best.
+        single: whether the model is fitted to the layer first, as `denoise --single` does.
     """
 
     model: str = AUTOMATIC
     strength: float = 1.0
     quality: str = "balanced"
+    single: bool = False
 
 
 class Made(NamedTuple):
@@ -101,11 +104,18 @@ def denoise_pixels(pixels: Pixels, wishes: Wishes, watch: Watch) -> Made:
     denoiser, name, why = _choice(stack, wishes)
     settings = Settings(wishes.strength, turns=wishes.quality == "best")
     denoiser.check(settings)
+    facts: dict[str, Any] = {
+        "model": name,
+        "strength": wishes.strength,
+        "quality": wishes.quality,
+    }
+    if wishes.single:
+        denoiser, facts["single"] = _fitted(denoiser, stack, settings, watch)
+        why = facts["single"]
     result = empty_like(pixels.data)
     watch.words = "Looking at all pixels"
     run = denoiser.run(stack, settings, watch.track)
     pixels.axes.put(result, run.bands())
-    facts = {"model": name, "strength": wishes.strength, "quality": wishes.quality}
     return Made(result, facts, f"Denoised with {name}" + (f", {why}" if why else ""))
 
 
@@ -136,6 +146,20 @@ def _choice(stack: PixelStack, wishes: Wishes) -> tuple[Denoiser, str, str]:
         return denoiser, model, ""
     name, why = Models(None, wishes.quality).choose(stack)
     return _shipped(name), name, why
+
+
+def _fitted(
+    denoiser: Denoiser, stack: PixelStack, settings: Settings, watch: Watch
+) -> tuple[Denoiser, str]:
+    """The model fitted to a stack alone, and what came of that."""
+
+    def progress(share: float) -> None:
+        watch.done, watch.words = share, "Fitting the model to this layer"
+        if watch.stop():
+            raise Stopped
+
+    fitted = fit(denoiser, [stack], settings, progress=progress)
+    return fitted.denoiser, fitted.describe()
 
 
 @functools.cache

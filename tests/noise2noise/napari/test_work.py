@@ -16,6 +16,7 @@ from noise2noise.napari.fitting import Lesson, train
 from noise2noise.napari.layers import View, pixels_of
 from noise2noise.napari.pairs import frame_pairs, write_pairs
 from noise2noise.napari.work import Stopped, Watch, Wishes, denoise_pixels, denoise_view
+from noise2noise.single import Options
 
 
 def test_a_layer_comes_out_as_the_function_has_it(layer, noisy) -> None:
@@ -78,6 +79,19 @@ def test_dask_is_read_plane_by_plane(layer, noisy) -> None:
     assert isinstance(made.data, np.memmap)
     assert np.array_equal(made.data, denoise(noisy, axes="TCYX"))
     assert max(sizes) == 48 * 56
+
+
+def test_a_model_is_fitted_to_the_layer_first(
+    layer, noisy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noise2noise.single.adaptation.Options", lambda: Options(0.005))
+    pixels, watch = pixels_of(layer(noisy[0, 0])), Watch()
+    made = denoise_pixels(pixels, Wishes(single=True), watch)
+    assert made.facts["single"] in made.words
+    assert made.data.shape == noisy[0, 0].shape
+    watch.stopping.set()
+    with pytest.raises(Stopped):
+        denoise_pixels(pixels, Wishes(single=True), watch)
 
 
 def test_a_view_is_a_part_of_its_plane(layer, noisy) -> None:
