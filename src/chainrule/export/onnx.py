@@ -19,7 +19,7 @@ from torch import Tensor
 from chainrule.backends.record import Op, Value
 from chainrule.export.graph import ExportError, Writer, onnx_package
 from chainrule.export.ops import OPS
-from chainrule.export.sequences import LAYERS
+from chainrule.export.splines import LAYERS
 from chainrule.module import Module
 from chainrule.recording import Call, Recording, record
 from chainrule.serialization import replacing

@@ -172,10 +172,17 @@ OF_INTEGERS: list[tuple[str, Make]] = [
 NAMES = {name.partition(" ")[0] for name, *_ in (*ON_IMAGES, *OTHERS, *SEQUENCES, *OF_INTEGERS)}
 NAMES |= {type(module).__name__ for _, module in joined().named_children()}
 
-REFUSED: dict[str, tuple[Make, tuple[int, ...]]] = {
-    "Inverse": (lambda: Inverse(MonotoneSpline(3)), (2, 3)),
-    "MonotoneSpline": (lambda: MonotoneSpline(3), (2, 3)),
-    "PiecewiseLinear": (lambda: PiecewiseLinear(3), (2, 3)),
-    "PositiveSpline": (lambda: PositiveSpline(3), (2, 3)),
-}
-"""Layers that say in a sentence that they aren't exported."""
+
+def spline(kind: Callable[..., Module]) -> Module:
+    return kind(6, -2, 3)
+
+
+SPLINES: list[tuple[str, Make]] = [
+    ("PiecewiseLinear", lambda: spline(PiecewiseLinear)),
+    ("PositiveSpline", lambda: spline(PositiveSpline)),
+    ("MonotoneSpline", lambda: spline(MonotoneSpline)),
+    ("MonotoneSpline of one piece", lambda: MonotoneSpline(2)),
+    ("Inverse", lambda: Inverse(MonotoneSpline(6, -2, 3))),
+    ("Inverse of one piece", lambda: Inverse(MonotoneSpline(2))),
+]
+"""ONNX has them; torch.nn refuses them in a sentence."""
