@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -174,9 +175,12 @@ def _answering(answer: Answer) -> Answer:
         except OSError as error:
             return JSONResponse({"error": error.strerror or "the disk refused"}, 507)
         except Exception as error:
-            if not out_of_memory(error):
-                raise
-            return JSONResponse({"error": "the memory is not enough for this picture"}, 507)
+            if out_of_memory(error):
+                return JSONResponse({"error": "the memory is not enough for this picture"}, 507)
+            logging.getLogger(__name__).exception("a mistake of the program")
+            told = " ".join(str(error).split())
+            sentence = f"a mistake of the program ({type(error).__name__}: {told})"
+            return JSONResponse({"error": _without_folders(sentence)}, 500)
 
     return answered
 

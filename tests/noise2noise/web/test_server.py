@@ -454,6 +454,15 @@ def test_a_request_that_makes_no_sense_is_refused(browser, body):
     assert answer.status_code == 400
 
 
+def test_a_mistake_of_the_program_is_a_sentence_too(browser, photo, monkeypatch, caplog):
+    file = browser.drop(photo)["file"]
+    monkeypatch.setattr(Picture, "noise", lambda self, plane: 1 // plane)
+    answer = browser.client.get(browser.at(f"/files/{file}/noise"))
+    assert answer.status_code == 500
+    assert answer.json()["error"].startswith("a mistake of the program (ZeroDivisionError: ")
+    assert "Traceback" in caplog.text
+
+
 # Pages.
 
 
