@@ -175,7 +175,9 @@ def _points(found: Patches) -> Points:
         return Points(level, variance, weight)
     # Relative to what is usual in this image: correlated noise has more of it everywhere.
     ratio = texture / np.maximum(variance, 1e-9 * texture.max() + np.finfo(np.float32).tiny)
-    excess = np.maximum(ratio / np.quantile(ratio, 0.25) - 1, 0)
+    usual = np.quantile(ratio, 0.25)
+    # Drawings and screenshots are flat but for their lines: there no texture at all is usual.
+    excess = np.maximum(ratio / usual - 1, 0) if usual > 0 else np.where(ratio > 0, np.inf, 0)
     return Points(level, variance * _noise_share(classes), weight / (1 + (excess / 0.3) ** 2))
 
 
@@ -213,7 +215,7 @@ def _noise_share(classes: list[Patches]) -> float:
     (texture, noise), *_ = np.linalg.lstsq(
         np.stack([_TEXTURE, np.ones_like(_TEXTURE)], axis=1), variances, rcond=None
     )
-    if texture < 0.5 * noise:
+    if texture <= 0.5 * noise:  # both are 0 where nothing but lines was drawn
         return 1.0
     return max(float(noise / (noise + texture * _TEXTURE.mean())), 0.45)
 

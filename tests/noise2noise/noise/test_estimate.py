@@ -191,3 +191,16 @@ def test_the_gain_of_the_benchmark_images(shared):
     ]
     assert abs(np.median(errors)) < 0.05
     assert np.quantile(np.abs(errors), 0.9) < 0.15
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_was_drawn_has_no_noise():
+    """A screenshot: flat but for thin lines, so that most squares have no texture at all."""
+    image = np.full((1, 300, 400), 240, np.float32)
+    image[:, 20:120, 30:200] = 255
+    for step in range(12):
+        image[:, 130 + 13 * step, 20:380] = 200 - 3 * step
+        rows = np.arange(140, 290)
+        image[:, rows, 30 + 20 * step + (rows - 140) // 3] = 90
+    found = estimate(image)
+    assert (found.shot, found.read) == ((0.0,), (0.0,))
