@@ -160,6 +160,14 @@ def _heifs(folder: Path) -> list[bytes]:
     return made
 
 
+def _czis(folder: Path) -> list[bytes]:
+    czi: Any = importlib.import_module("pylibCZIrw.czi")
+    path = folder / "whole.czi"
+    with czi.create_czi(str(path)) as file:
+        file.write(data=_pixels(24, 32, 1))
+    return [path.read_bytes()]
+
+
 def _model(path: Path) -> bytes:
     network = networks.build("compact", **SIZES)
     facts = {"architecture": "compact", "sizes": json.dumps(SIZES), "title": "a stand-in"}
@@ -353,3 +361,5 @@ if importlib.util.find_spec("pydicom"):
     READERS["dicom"] = Reader(".dcm", _dicoms, _plain(_planes))
 if importlib.util.find_spec("pillow_heif"):
     READERS["heif"] = Reader(".heic", _heifs, _plain(_stack))
+if importlib.util.find_spec("bioio_czi"):
+    READERS["czi"] = Reader(".czi", _czis, _plain(_planes))

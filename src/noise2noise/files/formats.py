@@ -30,6 +30,7 @@ from noise2noise.files.heif import HEIF
 from noise2noise.files.jpeg import JPEG
 from noise2noise.files.jxl import JXL
 from noise2noise.files.merged import with_axes, with_channel_axis
+from noise2noise.files.micro import CZI, LIF, ND2
 from noise2noise.files.mrc import MRC
 from noise2noise.files.npy import NPY
 from noise2noise.files.place import replacing_folder
@@ -42,7 +43,7 @@ from noise2noise.files.zarr import ZARR
 
 FORMATS: tuple[Format, ...] = (
     *(PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF, HEIF),
-    *(FITS, PACKED_FITS, DICOM, MRC, ZARR, NPY, RAW),
+    *(FITS, PACKED_FITS, DICOM, MRC, ZARR, NPY, CZI, ND2, LIF, RAW),
 )
 
 GROUP = "noise2noise.files"

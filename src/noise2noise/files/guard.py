@@ -23,6 +23,14 @@ MAX_BYTES = 4 * 2**30
 """The largest plane that is decoded at once, in bytes."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+# Whoever is talking: loggers have no switch for all below them.
+_TALKERS = (
+    "tifffile",
+    "bioio_czi.aicspylibczi_reader.reader",
+    "bioio_czi.reader",
+    "nd2",
+    "liffile",
+)
 _READING = threading.RLock()
 
 
@@ -40,19 +48,23 @@ def shown(text: object) -> str:
 def quiet() -> Iterator[None]:
     """One reader at a time, and no word from it.
 
-    Pillow and tifffile say little things through warnings and logs, and Pillow limits sizes by a
-    global: all three are set aside for the time of a reading.
+    Pillow, tifffile and bioio say little things through warnings and logs, and Pillow limits sizes
+    by a global: all are set aside for the time of a reading.
     """
     with _READING:
-        logger, limit = logging.getLogger("tifffile"), PIL.Image.MAX_IMAGE_PIXELS
-        disabled = logger.disabled
-        logger.disabled, PIL.Image.MAX_IMAGE_PIXELS = True, None
+        loggers, limit = [logging.getLogger(name) for name in _TALKERS], PIL.Image.MAX_IMAGE_PIXELS
+        before = [logger.disabled for logger in loggers]
+        for logger in loggers:
+            logger.disabled = True
+        PIL.Image.MAX_IMAGE_PIXELS = None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield
         finally:
-            logger.disabled, PIL.Image.MAX_IMAGE_PIXELS = disabled, limit
+            PIL.Image.MAX_IMAGE_PIXELS = limit
+            for logger, disabled in zip(loggers, before, strict=True):
+                logger.disabled = disabled
 
 
 @contextlib.contextmanager
