@@ -21,8 +21,11 @@ from noise2noise.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from noise2noise.files import Image
+    from noise2noise.files import Stack
     from noise2noise.noise import NoiseProfile
+
+
+_PLANES = 8  # of a stack's planes, and of each of its channels, at most so many are looked at
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +88,8 @@ def inspect(
     the finest details in the darkest and in the brightest areas; that of means of 2 x 2 and of
     4 x 4 pixels, times 2 and 4, which is the same for noise that is independent from pixel to
     pixel; the correlation of neighbouring pixels; the share of impulses; and, from 0 to 1, how far
-    the measurement can be trusted. An image that can't be used is skipped and reported,
+    the measurement can be trusted. Of a stack a few planes are measured together, each channel for
+    itself. An image that can't be used is skipped and reported,
     and the exit status is then 2.
     """
     from noise2noise.files import list_images, refuse_existing
@@ -106,38 +110,62 @@ def inspect(
 
 
 def _look(files: list[Path]) -> list[_Seen]:
-    from noise2noise.files import read_image
+    from noise2noise.files import open_stack
     from noise2noise.noise.patches import MOST_CROPS
 
     seen = []
     most = max(MOST_CROPS // max(len(files), 1), 1)
     for file in track(files, "Measuring", len(files)):
         try:
-            seen.append(_measured(file, read_image(file), most))
+            with open_stack(file) as stack:
+                seen.append(_measured(file, stack, most))
         except UserError as error:
             print_error(error)
     return seen
 
 
-def _measured(path: Path, image: Image, most: int) -> _Seen:
+def _measured(path: Path, stack: Stack, most: int) -> _Seen:
+    """What is seen of all planes of a stack together, of its channels apart."""
     import numpy as np
 
-    from noise2noise.noise.estimate import measure, sample
+    from noise2noise.noise.estimate import measure
+    from noise2noise.noise.patches import MOST_CROPS
     from noise2noise.suiting import default_model
 
-    pixels = image.pixels
-    white = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
-    planes = np.moveaxis(np.atleast_3d(pixels), -1, 0)
-    profile, points = measure(sample(planes))
+    dtype = stack.header.whole or stack.header.dtype
+    parts = _parts(stack, MOST_CROPS)
+    profile, points = measure(parts)
     levels = [float(each.level.max()) for each in points if len(each.level)]
     return _Seen(
         path=path,
-        parts=sample(planes, most),
-        white=white,
+        parts=_parts(stack, most),
+        white=1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max),
         profile=profile,
         brightest=max(levels, default=profile.black),
-        model=default_model(pixels),
+        model=default_model(stack),
     )
+
+
+def _parts(stack: Stack, most: int) -> list[np.ndarray]:
+    """What is looked at, (C, h, w) in the file's units: `most` crops of a few planes of each
+    channel, spread evenly."""
+    from typing import cast
+
+    import numpy as np
+
+    from noise2noise.files import Scale
+    from noise2noise.guidance import ChannelPlanes, PlaneView
+    from noise2noise.noise.estimate import sample
+
+    channels = ChannelPlanes.of(stack.header)
+    chosen = [channels.some(channel, _PLANES) for channel in range(channels.channels)]
+    crops = max(most // len(chosen[0]), 1)
+    parts = []
+    for planes in zip(*chosen, strict=True):
+        views = [PlaneView(stack, Scale(0, 1), plane) for plane in planes]
+        looks = [sample(cast("np.ndarray", view), crops) for view in views]
+        parts += [np.concatenate(look) for look in zip(*looks, strict=True)]
+    return parts
 
 
 def _together(seen: list[_Seen], save: Path | None, plot: Path | None, overwrite: bool) -> None:

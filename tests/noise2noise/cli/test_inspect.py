@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image as Pillow
 from skimage import data
 
@@ -40,6 +41,18 @@ def test_noise_is_told_in_the_units_of_the_file(done, noisy, name, dtype):
     assert record["spectrum"][0] == pytest.approx(expected, rel=0.1)
     assert record["correlated"] is False
     assert record["confidence"] > 0.8
+
+
+def test_planes_of_a_stack_are_measured_together_and_channels_apart(done, tmp_path):
+    clean = np.stack([data.camera()[:256, :256]] * 2) * 16.0 + 1000
+    noise = np.random.default_rng(0).normal(0, 1, (3, *clean.shape))
+    stack = clean + noise * np.array([40, 160])[:, None, None]
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.rint(stack).astype(np.uint16), imagej=True, metadata={"axes": "TCYX"}
+    )
+    (record,) = json.loads(done("inspect", tmp_path / "a.tif", "--json"))
+    assert record["white"] == 65535
+    assert record["read"] == pytest.approx([40, 160], rel=0.2)
 
 
 def test_the_table_and_the_sentence(done, noisy):
