@@ -6,9 +6,8 @@ makers do. Sizes of voxels, time steps and channel names go along, and of severa
 
 from __future__ import annotations
 
-import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,13 @@ class _Micro(Format):
     """Files of one maker.
 
     Attributes:
-        reader: the module that reads them.
+        reader: loads the class that reads them.
         magic: how they begin.
     """
 
     written_as = ".ome.tif"
 
-    def __init__(self, name: str, suffix: str, reader: str, magic: bytes) -> None:
+    def __init__(self, name: str, suffix: str, reader: Callable[[], Any], magic: bytes) -> None:
         self.name, self.suffixes = name, (suffix,)
         self.reader, self.magic = reader, magic
 
@@ -45,17 +44,35 @@ class _Micro(Format):
 
     def open(self, path: Path) -> Stack:
         with needed("micro", f"a file of a microscope ({self.name})"):
-            module = importlib.import_module(self.reader)
-        return _MicroStack(_opened(module.Reader, path), path)
+            reader = self.reader()
+        return _MicroStack(_opened(reader, path), path)
 
     def refusal(self, header: Header) -> str:
         del header
         return "is a format that can only be read; end the name in .ome.tif or .ome.zarr"
 
 
-CZI = _Micro("CZI", ".czi", "bioio_czi", b"ZISRAWFILE")
-ND2 = _Micro("ND2", ".nd2", "bioio_nd2", b"\xda\xce\xbe\x0a")
-LIF = _Micro("LIF", ".lif", "bioio_lif", b"\x70\0\0\0")
+def _czi() -> Any:
+    from bioio_czi import Reader
+
+    return Reader
+
+
+def _nd2() -> Any:
+    from bioio_nd2 import Reader
+
+    return Reader
+
+
+def _lif() -> Any:
+    from bioio_lif import Reader
+
+    return Reader
+
+
+CZI = _Micro("CZI", ".czi", _czi, b"ZISRAWFILE")
+ND2 = _Micro("ND2", ".nd2", _nd2, b"\xda\xce\xbe\x0a")
+LIF = _Micro("LIF", ".lif", _lif, b"\x70\0\0\0")
 
 
 def _opened(reader: Any, path: Path) -> Any:
