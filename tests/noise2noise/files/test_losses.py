@@ -1,5 +1,6 @@
 """What a result can't take back is said; what it can is there."""
 
+import struct
 from pathlib import Path
 
 import imagecodecs
@@ -10,7 +11,16 @@ import pytest
 import tifffile
 
 from noise2noise.denoiser import Denoiser
-from noise2noise.files import Header, bands_of, format_for, open_stack, write_stack
+from noise2noise.errors import UserError
+from noise2noise.files import (
+    Header,
+    Image,
+    bands_of,
+    format_for,
+    open_stack,
+    write_image,
+    write_stack,
+)
 from noise2noise.files.jxl_header import recoloured
 from noise2noise.inference import Settings
 
@@ -110,3 +120,27 @@ def test_headers_of_jpeg_xl_say_what_is_decoded(tmp_path, samples, dtype):
         said = stack.header
         assert stack.read().shape == (13, 300, samples)
     assert (said.dtype, said.alpha) == (pixels.dtype, "" if samples % 2 else "straight")
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_jpeg_of_12_bits_stays_so_with_its_metadata(tmp_path, samples):
+    ramp = np.linspace(0, 4095, 32 * 48 * samples).reshape(32, 48, samples)
+    deep = np.squeeze(np.rint(ramp).astype(np.uint16))
+    block = PIL.Image.Exif()
+    block[271] = "Camera works"
+    data = bytes(imagecodecs.jpeg8_encode(deep, 95, bitspersample=12))
+    exif = b"Exif\0\0" + block.tobytes().removeprefix(b"Exif\0\0")
+    added = [(0xE1, exif), (0xE2, b"ICC_PROFILE\0\1\1" + ICC), (0xFE, b"a comment")]
+    parts = b"".join(struct.pack(">BBH", 0xFF, m, len(b) + 2) + b for m, b in added)
+    (tmp_path / "a.jpg").write_bytes(data[:2] + parts + data[2:])
+    with open_stack(tmp_path / "a.jpg") as stack:
+        assert (stack.header.dtype, stack.header.white) == (np.uint16, 4095)
+        assert stack.header.metadata.icc_profile == ICC
+        write_stack(tmp_path / "b.jpg", stack.header, bands_of(stack))
+    result = (tmp_path / "b.jpg").read_bytes()
+    assert all(body in result for _, body in added)
+    again = imagecodecs.jpeg8_decode(result)
+    assert (again.dtype, again.shape) == (deep.dtype, deep.shape)
+    assert abs(again.astype(int) - deep).mean() < 20
+    with pytest.raises(UserError, match="16-bit"):  # only what had 12 bits has them again
+        write_image(tmp_path / "c.jpg", Image(np.squeeze(deep)))
