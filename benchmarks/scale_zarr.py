@@ -281,13 +281,13 @@ def _dispatch() -> float:
     from distributed import Client, LocalCluster
 
     count = 400
-    nobody: Any = None
     with (
         LocalCluster(
             n_workers=2,
             threads_per_worker=1,
             processes=False,
-            dashboard_address=nobody,
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             memory_limit=0,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -6,7 +6,8 @@
 - `making.py`: the result while it is being made, and what of it is there when a run goes on.
 - `dispatch.py`: pieces handed out to workers, tried again, and reported.
 - `worker.py`: what a worker does with one.
-- `cluster.py`: the workers: those of a scheduler that is named, or processes of this machine.
+- `cluster.py`, `deaf.py`: the workers: those of a scheduler that is named, or processes of this
+  machine.
 
 Nothing here is imported by the rest of the program unless somebody asks for it.
 """

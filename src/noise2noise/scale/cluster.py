@@ -66,8 +66,10 @@ def joined(wish: Wish) -> Iterator[Client]:
             n_workers=wish.workers,
             threads_per_worker=1,
             memory_limit=0,  # pieces keep to theirs, and workers hold nothing else
-            dashboard_address=None,  # pyright: ignore[reportArgumentType]
+            dashboard_address="127.0.0.1:0",  # any port: several commands may run
+            scheduler_kwargs={"dashboard": False},
             silence_logs=logging.CRITICAL,
+            preload=["noise2noise.scale.deaf"],
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

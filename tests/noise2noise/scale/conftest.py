@@ -29,7 +29,8 @@ def client() -> Iterator[Any]:
             threads_per_worker=1,
             processes=False,
             memory_limit=0,
-            dashboard_address=None,  # pyright: ignore[reportArgumentType]
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

@@ -143,7 +143,14 @@ def test_killed_workers_and_a_killed_run_cost_no_bit(run, undisturbed):
     left = run.done
     assert 2 <= left < PIECES
     assert not run.result.exists()
-    assert run.finish("--workers", 1) == ""
+    second = run.start("--workers", 1)
+    until(lambda: run.done > left)
+    os.killpg(second.pid, signal.SIGINT)  # as a terminal does
+    _, errors = second.communicate(timeout=PATIENCE)
+    if second.returncode:  # it may have been at the last piece
+        assert second.returncode == 130
+        assert "Traceback" not in errors
+        assert run.finish("--workers", 1) == ""
     assert (values(run.result) == undisturbed).all()
     assert not folder_for(run.result).exists()
 
