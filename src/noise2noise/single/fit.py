@@ -22,8 +22,8 @@ _BATCH = 4  # tiles from both sides, or twice as many from one
 _CHECKS = 6  # in a stage
 _PATIENCE = 2  # checks without a gain, after which a stage is given up
 _PART = 16  # cells a side, of a part whose error counts as one observation
-_SURE = 3.0  # standard errors that a gain must be above zero
-_SURE_OF_FEW = 2.0  # where there was less to choose from
+_SURE = 1.5  # standard errors that a gain must be above zero
+_SURE_OF_FEW = 2.0  # of one of a few levels, which half the pixels choose too high
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,8 @@ class Fitting:
             hold: puts right after each step what is to stay as it is.
         """
         before = self.errors()
-        best, kept = before, [value.clone() for value in parameters]
+        first = [value.clone() for value in parameters]
+        best, kept = before, first
         optimizer, loss = Adam(list(parameters), lr=rate), MSE()
         stale = done = 0
         for done in range(1, steps + 1):
@@ -168,7 +169,7 @@ class Fitting:
             if stale >= _PATIENCE or self._budget.spent:
                 break
         use = _sure(best - before)
-        for value, good in zip(parameters, kept, strict=True):
+        for value, good in zip(parameters, kept if use else first, strict=True):
             value.copy_(good)
         self.stages.append(_stage(name, before, best, done, use))
 

@@ -103,3 +103,19 @@ def test_a_set_names_one_kind_of_noise(bench):
 def test_one_output_is_printed(refused):
     command = ("benchmark", "quality", "clean", "--corruption", "gaussian:25")
     assert "either --markdown or --json" in refused(*command, "--markdown", "--json")
+
+
+def test_models_are_also_fitted_to_each_image_and_every_second_is_enough(
+    done, make_model, monkeypatch
+):
+    monkeypatch.setattr("noise2noise.single.adaptation._STEPS", 2)
+    monkeypatch.setattr("noise2noise.single.STEPS", 2)
+    sizes = {"width": 4, "depth": 1, "blocks": 1}
+    make_model("told", "guided", channels=3, **sizes).rename("told.safetensors")
+    arguments = ["--model", "told.safetensors", "--single", "--from-scratch", "--every", "2"]
+    (found,) = json.loads(
+        done("benchmark", "quality", "clean", "--corruption", "gaussian:25", *arguments, "--json")
+    )
+    assert found["images"] == 1
+    methods = ["noisy", "told.safetensors", "told.safetensors, fitted", "from scratch"]
+    assert [score["method"] for score in found["scores"]] == methods

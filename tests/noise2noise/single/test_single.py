@@ -67,7 +67,7 @@ def test_a_fit_mends_what_the_network_was_told_wrongly(clean, noisy, fitted):
 
 def test_what_is_kept_is_better_on_held_back_pixels(fitted):
     for stage in fitted.stages:
-        assert not stage.kept or stage.after < stage.before - 2 * stage.deviation
+        assert not stage.kept or stage.after < stage.before - 1.5 * stage.deviation
 
 
 def test_the_same_seed_gives_the_same_bits(noisy, fitted):
