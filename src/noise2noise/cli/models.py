@@ -22,7 +22,8 @@ def models(as_json: Annotated[bool, JSON_OPTION] = False) -> None:
     """List the models that come with the package."""
     infos = [shipped.shipped_info(name) for name in shipped.shipped_models()]
     if as_json:
-        print_json([asdict(info) for info in infos])
+        known = (asdict(info).items() for info in infos)
+        print_json([{name: value for name, value in each if value is not None} for each in known])
         return
     for info in infos:
         size = (shipped.WEIGHTS / f"{info.name}.safetensors").stat().st_size
