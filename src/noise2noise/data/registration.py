@@ -25,6 +25,7 @@ _SMOOTH = 1.5  # pixels: noise hardly gets through, the picture does
 _ROUGH = 8  # what is smooth at so many times that counts for the light, not for the picture
 _BLOCK = 8
 _EXPOSURE = 0.05  # gains nearer to 1 than this are none
+_SURE = 4  # standard errors, from which a difference isn't chance
 _LIKENESS = 0.9  # of blocks' brightness, so that a gain can be told
 _STRUCTURE = 4  # times the noise of a block: from there on a picture is seen in the blocks
 
@@ -113,7 +114,11 @@ def exposure(first: np.ndarray, second: np.ndarray) -> Exposure | None:
         return None if seen and likeness < 0.5 else SAME
     gain = float(spreads[0] / spreads[1])
     offset = float(a.mean() - gain * b.mean())
-    small = abs(np.log(gain)) < _EXPOSURE and abs(a.mean() - b.mean()) < _EXPOSURE * spreads[0]
+    # What noise may make of either: small images tell little.
+    doubt = _SURE * np.sqrt((1 - likeness**2) / a.size), _SURE * np.std(a - b) / np.sqrt(a.size)
+    small = abs(np.log(gain)) < max(_EXPOSURE, doubt[0]) and abs(a.mean() - b.mean()) < max(
+        _EXPOSURE * spreads[0], doubt[1]
+    )
     return SAME if small else Exposure(gain, offset)
 
 

@@ -669,7 +669,7 @@ def test_a_folder_that_can_not_be_made_is_told_before_training(folders, tmp_path
     [
         ({"learning_rat": 1}, "there is no option learning_rat; did you mean learning_rate[?]"),
         ({"zzz": 1}, "there is no option zzz$"),
-        ({"generated": None}, "give exactly one source: two folders of pairs, a file"),
+        ({"generated": None}, "give exactly one source: two folders of pairs, a stack"),
         ({"photos": "p"}, "give exactly one source"),
         ({"pairs": ("a", "b"), "pairs_file": "c", "generated": None}, "give exactly one source"),
         ({"corruption": None}, "generated pictures need a corruption, such as gaussian:25"),
