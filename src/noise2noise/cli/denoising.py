@@ -87,7 +87,7 @@ def run(asked: Asked) -> int:
             work = replace(work, examine=reporter)
         if names.folder is not None and not asked.dry_run:
             _make_folder(names.folder)
-        with _shared_out(asked, work) as work:
+        with _shared_out(asked, work, found) as work:
             status = _Session(asked, found, work, to_stream).run()
         if reporter is not None:
             reporter.write()
@@ -95,10 +95,10 @@ def run(asked: Asked) -> int:
 
 
 @contextmanager
-def _shared_out(asked: Asked, work: Work) -> Iterator[Work]:
-    """The work, with others to do it where that is asked for."""
+def _shared_out(asked: Asked, work: Work, found: Found) -> Iterator[Work]:
+    """The work, with others to do it where that is asked for, and where there is some."""
     alone = asked.workers is None and asked.scheduler is None
-    if alone or asked.dry_run:
+    if alone or asked.dry_run or not any(source.path.exists() for source in found.sources):
         yield work
         return
     from noise2noise.scale import Wish, denoise_store, joined
