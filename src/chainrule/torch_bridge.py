@@ -149,7 +149,8 @@ class _Pass(torch.autograd.Function):
             try:
                 for value in ctx.parameters:
                     value.grad = None
-                gx = ctx.back(gy if ctx.returns_tuple else gy[0], input_gradient=wanted)
+                with torch.autocast(gradients[0].device.type, enabled=False):  # as forward ran
+                    gx = ctx.back(gy if ctx.returns_tuple else gy[0], input_gradient=wanted)
                 found = [value.grad for value in ctx.parameters]
             finally:
                 for value, gradient in zip(ctx.parameters, kept, strict=True):

@@ -22,7 +22,7 @@ NETWORKS: list[tuple[str, dict[str, int], int]] = [
     *(
         (name, {"width": 6}, 20)
         for name in ARCHITECTURES
-        if name not in ("compact", "guided", "unet", "drunet")
+        if name not in ("compact", "guided", "unet", "drunet", "adapted")  # the last has splines
     ),
     ("drunet", {"width": 4, "blocks": 1}, 16),
     ("compact", {"width": 4, "depth": 2}, 16),

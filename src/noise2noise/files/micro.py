@@ -59,13 +59,13 @@ def _czi() -> Any:
 
 
 def _nd2() -> Any:
-    from bioio_nd2 import Reader
+    from bioio_nd2 import Reader  # pyright: ignore[reportMissingImports]
 
     return Reader
 
 
 def _lif() -> Any:
-    from bioio_lif import Reader
+    from bioio_lif import Reader  # pyright: ignore[reportMissingImports]
 
     return Reader
 

@@ -1,5 +1,7 @@
 """Piecewise linear functions that are learned, and inverses of those that grow."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from chainrule import (
 KINDS = [PiecewiseLinear, MonotoneSpline, PositiveSpline]
 
 
-def learned(kind: type[PiecewiseLinear], knots: int, low: float = -0.5, high: float = 2.0):
+def learned(kind: type[PiecewiseLinear], knots: int, low: float = -0.5, high: float = 2.0) -> Any:
     torch.manual_seed(knots)
     spline = kind(knots, low, high)
     spline.weight.add_(0.5 * torch.randn(spline.weight.shape))

@@ -15,10 +15,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Callable[.
     """A folder with two grey images, and stand-ins in the place of the shipped models."""
     monkeypatch.setattr("noise2noise.single.adaptation._STEPS", 6)
     sizes = {"width": 4, "depth": 1, "blocks": 1}
-    for name, channels in {"photo": 3, "grey": 1}.items():
-        path = make_model(f"weights/{name}.safetensors", "guided", channels=channels, **sizes)
+    weights = [
+        make_model(f"weights/{name}.safetensors", "guided", channels=channels, **sizes)
+        for name, channels in {"photo": 3, "grey": 1}.items()
+    ]
     for module in ("shipped", "denoiser"):
-        monkeypatch.setattr(f"noise2noise.{module}.WEIGHTS", path.parent)
+        monkeypatch.setattr(f"noise2noise.{module}.WEIGHTS", weights[0].parent)
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)

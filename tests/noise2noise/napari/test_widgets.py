@@ -17,7 +17,10 @@ SECONDS = 60_000
 @pytest.fixture
 def viewer(make_napari_viewer) -> Any:
     """An empty viewer, with the plugin."""
-    from npe2 import PluginManager, PluginManifest
+    from npe2 import (  # pyright: ignore[reportMissingImports]
+        PluginManager,
+        PluginManifest,
+    )
 
     manager = PluginManager.instance()
     if "noise2noise" not in manager:

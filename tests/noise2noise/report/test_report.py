@@ -34,10 +34,12 @@ def found() -> Examination:
 
 
 def test_the_estimated_psnr_is_near_the_true_one(found):
+    assert found.psnr is not None
     errors = [abs(found.psnr - psnr(found.clean, clean(1)))]
     for seed, sigma in ((2, 0.04), (3, 0.1), (4, 0.2), (5, 0.1), (6, 0.06), (7, 0.1)):
         picture = clean(seed)
         one = looked_at(picture, sigma)
+        assert one.psnr is not None
         errors.append(abs(one.psnr - psnr(one.clean, picture)))
     assert np.median(errors) < 0.5
 

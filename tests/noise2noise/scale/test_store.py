@@ -116,7 +116,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_is_missing(client, store, erra
 
 
 def test_another_run_s_pieces_are_not_gone_on_with(client, store, errand, tmp_path):
-    source = store(noise(64, 32), (32, 32), "yx")
+    source = store(noise(512, 32), (32, 32), "yx")
     one = errand(source)
     with pytest.raises(StoppedError):
         shared_out(client, replace(one, progress=lambda share: one.stop.set()))
@@ -125,7 +125,7 @@ def test_another_run_s_pieces_are_not_gone_on_with(client, store, errand, tmp_pa
         shared_out(client, other)
     shared_out(client, replace(other, overwrite=True))
     halves = values(tmp_path / "clean.zarr")
-    assert (halves == alone(other, tmp_path / "alone.zarr")).all()
+    np.testing.assert_allclose(halves, alone(other, tmp_path / "alone.zarr"), atol=1e-5)
 
 
 def test_a_piece_that_fails_is_tried_again_and_reported_and_the_rest_is_done(
