@@ -42,7 +42,6 @@ class Team:
     def __init__(self, model: Module, parts: int = 1, shard: bool = False) -> None:
         self._alone = distributed.processes() == 1
         self._parts = parts
-        self._steps: Steps | None = None
         self._parameters = model.parameters()
         distributed.same_everywhere(model)
         self._sums = distributed.GradientSums(self._parameters)
@@ -59,34 +58,23 @@ class Team:
         """Which of how many shares is this process's."""
         return distributed.rank(), distributed.processes()
 
-    def step(
-        self,
-        model: Module,
-        loss: Loss,
-        optimizer: Optimizer,
-        x: Tensor,
-        y: Tensor,
-        batch: int,
-        clip_norm: float | None,
-    ) -> float:
+    def step(self, steps: Steps, x: Tensor, y: Tensor, batch: int) -> float:
         """The step of a batch, of which x and y are this process's share, possibly none.
 
         Returns the batch's loss before the step. One that is not finite changes no weight, as
         `noise2noise.fit.step` has it.
         """
         if self._alone and self._parts == 1:
-            if self._steps is None:
-                self._steps = Steps(model, loss, optimizer, clip_norm)
-            return self._steps(x, y)
-        model.zero_grad()
-        value = self._gradients(model, loss, x, y, batch)
+            return steps(x, y)
+        steps.model.zero_grad()
+        value = self._gradients(steps.model, steps.loss, x, y, batch)
         self._sums.wait()
         (total,) = distributed.sums(value)
         if not math.isfinite(total):
             return total
-        if clip_norm is not None:
-            clip_gradients(self._parameters, clip_norm)
-        optimizer.step()
+        if steps.clip_norm is not None:
+            clip_gradients(self._parameters, steps.clip_norm)
+        steps.optimizer.step()
         if self._shards is not None:
             self._shards.gather()
         return total

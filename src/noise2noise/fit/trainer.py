@@ -43,6 +43,7 @@ from noise2noise.fit.folder import RunFolder
 from noise2noise.fit.observer import Epoch, Observer, Position
 from noise2noise.fit.sources import open_data
 from noise2noise.fit.team import Team
+from noise2noise.fit.training_step import Steps
 from noise2noise.guidance import Guidance
 from noise2noise.metrics import psnr
 
@@ -101,6 +102,7 @@ class Trainer:
         self.loss = LOSSES[config.loss]()
         self.team = Team(self.model, config.accumulate, config.shard_optimizer)
         self.optimizer = _optimizer(config, self.team.stepped)
+        self.steps = Steps(self.model, self.loss, self.optimizer, config.clip_norm)
         self.average = None if config.ema is None else Average(self.model, config.ema)
         self._whole = self.source
         self._plan(_passes(config, len(self.source)))
@@ -247,15 +249,7 @@ class Trainer:
         self.optimizer.lr = self.schedule(self._steps_done())
         done = position.step * self.config.batch_size
         batch = min(self.config.batch_size, len(self.source) - done)
-        loss = self.team.step(
-            self.model,
-            self.loss,
-            self.optimizer,
-            noisy,
-            target,
-            batch,
-            self.config.clip_norm,
-        )
+        loss = self.team.step(self.steps, noisy, target, batch)
         if not math.isfinite(loss):
             raise self._divergence("the loss")
         if self.average is not None:

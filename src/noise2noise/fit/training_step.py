@@ -48,14 +48,14 @@ class Steps:
     captured, which saves what Python takes between the kernels. See `chainrule.capture`.
 
     Args:
-        model, loss, optimizer, clip_norm: as of `step`.
+        model, loss, optimizer, clip_norm: as of `step`, and attributes.
     """
 
     def __init__(
         self, model: Module, loss: Loss, optimizer: Optimizer, clip_norm: float | None = None
     ) -> None:
-        self._model, self._loss, self._optimizer = model, loss, optimizer
-        self._clip_norm = clip_norm
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.clip_norm = clip_norm
         self._captured: Captured | None = None
         self._hopeless = False
         self._last: tuple[object, ...] = ()
@@ -65,9 +65,9 @@ class Steps:
         """One step; returns the loss before it."""
         value = self._captured_passes(x, y)
         if value is None:
-            return step(self._model, self._loss, self._optimizer, x, y, self._clip_norm)
+            return step(self.model, self.loss, self.optimizer, x, y, self.clip_norm)
         if math.isfinite(value):
-            _update(self._optimizer, self._clip_norm)
+            _update(self.optimizer, self.clip_norm)
         return value
 
     def _captured_passes(self, x: Tensor, y: Tensor) -> float | None:
@@ -90,9 +90,9 @@ class Steps:
         return float(self._captured.outputs)
 
     def _passes(self, x: Tensor, y: Tensor) -> Tensor:
-        self._optimizer.zero_grad()
-        value = self._loss.forward(self._model.forward(x), y)
-        self._model.backward(self._loss.backward(), input_gradient=False)
+        self.optimizer.zero_grad()
+        value = self.loss.forward(self.model.forward(x), y)
+        self.model.backward(self.loss.backward(), input_gradient=False)
         return value
 
 
