@@ -16,7 +16,8 @@ import triton.language as tl
 from torch import Tensor
 
 from chainrule.backends import reference
-from chainrule.backends.triton.launch import FLAT, flat, grid
+from chainrule.backends.triton.launch import FLAT, flat
+from chainrule.backends.triton.pointwise import add_into
 
 
 @triton.jit
@@ -86,9 +87,7 @@ _TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: 
 def accumulate(total: Tensor, gradient: Tensor) -> None:
     if not (flat(total) and total.stride() == gradient.stride()):
         return reference.accumulate(total, gradient)
-    from chainrule.backends.triton.pointwise import _add
-
-    _add[grid(total.numel())](total, gradient, total, total.numel(), FLAT)
+    add_into(total, total, gradient)
     return None
 
 
