@@ -296,3 +296,20 @@ def test_runs_are_shown_and_gone_on_with(chromium, tmp_path):
         page.keyboard.press("Home")
         expect(page.locator("#epoch-value")).to_have_text("1")
         page.context.close()
+
+
+@pytest.mark.parametrize("locale", ["en-US", "de-DE", "fr-FR", "zh-CN"])
+def test_nothing_sticks_out_of_a_narrow_screen(chromium, tmp_path, locale):
+    with program(0, "--runs", str(tmp_path)) as (place, _):
+        page = chromium.new_context(
+            viewport={"width": 400, "height": 860}, locale=locale
+        ).new_page()
+        page.goto(place)
+        page.wait_for_selector("body[data-ready]", timeout=PATIENCE)
+        page.wait_for_selector("#to-runs:visible", timeout=PATIENCE)
+        for each in ("h1", "#to-runs", "#language", "#theme"):
+            box = page.locator(each).bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 400, each
+        narrow.close()
