@@ -301,9 +301,8 @@ def test_runs_are_shown_and_gone_on_with(chromium, tmp_path):
 @pytest.mark.parametrize("locale", ["en-US", "de-DE", "fr-FR", "zh-CN"])
 def test_nothing_sticks_out_of_a_narrow_screen(chromium, tmp_path, locale):
     with program(0, "--runs", str(tmp_path)) as (place, _):
-        page = chromium.new_context(
-            viewport={"width": 400, "height": 860}, locale=locale
-        ).new_page()
+        narrow = chromium.new_context(viewport={"width": 400, "height": 860}, locale=locale)
+        page = narrow.new_page()
         page.goto(place)
         page.wait_for_selector("body[data-ready]", timeout=PATIENCE)
         page.wait_for_selector("#to-runs:visible", timeout=PATIENCE)
