@@ -1,6 +1,8 @@
 """A page in the browser: files are dropped, looked at before and after, and saved.
 
-- `server.py`: the addresses, and the process that answers them.
+- `server.py`: the process that answers.
+- `routes/`: the addresses, and what is answered there.
+- `hall.py`: what requests share.
 - `guard.py`: who may ask: hosts, origins, the token, what a page may load.
 - `limits.py`: how much one page, and all together, may take.
 - `pages.py`: an open page: its folder, its files, what it waits for.

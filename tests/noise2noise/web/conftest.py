@@ -34,7 +34,7 @@ class Browser:
     def open_page(self) -> Page:
         """The page as the server has it."""
         application: Any = self.client.app
-        return application.state.desk.page(self.page)
+        return application.state.hall.pages.get(self.page)
 
     def at(self, rest: str) -> str:
         return f"/api/pages/{self.page}{rest}"
