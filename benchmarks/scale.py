@@ -231,6 +231,7 @@ def _serve() -> None:
 
     from chainrule import MSE, Adam, distributed, fuse
     from noise2noise import networks
+    from noise2noise.fit import Steps
     from noise2noise.fit.team import Team
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -239,13 +240,13 @@ def _serve() -> None:
     with networks.seeded(0):
         model = fuse(networks.build("guided"))
     team = Team(model)
-    optimizer = Adam(team.stepped, 1e-6)
+    taken = Steps(model, MSE(), Adam(team.stepped, 1e-6), clip_norm=0.5)
     crops = BATCH // distributed.processes()
     x, y = torch.rand(crops, 6, CROP, CROP), torch.rand(crops, 3, CROP, CROP)
 
     def steps(count: int) -> None:
         for _ in range(count):
-            team.step(model, MSE(), optimizer, x, y, BATCH, 0.5)
+            team.step(taken, x, y, BATCH)
 
     for line in sys.stdin:
         what, _, given = line.strip().partition(" ")

@@ -60,6 +60,8 @@ def capture(function: Callable[..., Any], *inputs: Tensor) -> Captured:
 class Captured:
     """A recorded call: `captured(*inputs)` computes what the function would.
 
+    One thread at a time: calls share the memory between inputs and outputs.
+
     Attributes:
         inputs: the tensors that it reads; who fills them, `captured.inputs[0][:] = batch`, may
             hand them over without a copy.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,30 +19,88 @@ from noise2noise.files import Scale
 from noise2noise.noise import NoiseProfile, profile_of_pairs
 
 
-class _RecordedPairs(PairSource):
-    """Pairs as they were taken: the noise is in the files."""
+class RecordedSource(PairSource):
+    """Images as they were taken: their noise is in the files, and is measured from the pairs."""
 
     takes_time = False
+
+    _measure: Callable[[], NoiseProfile]
+    """Measures once, for all subsets of the source."""
+
+    @property
+    def noise(self) -> NoiseProfile:
+        """The noise of the images on the unit scale, measured from all pairs."""
+        return self._measure()
+
+    @abstractmethod
+    def _mean(self, image: int) -> float:
+        """Of an image, on the unit scale."""
+
+    def _fill_told(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        images: np.ndarray,
+        rng: np.random.Generator,
+        telling: Telling,
+    ) -> None:
+        noisy = np.empty(targets.shape, np.float32)
+        self._fill(noisy, targets, images, rng)
+        for place, image in enumerate(images.tolist()):
+            pair = noisy[place], targets[place]
+            inputs[place], targets[place] = told(*pair, self.noise, self._mean(image), rng)
+
+    def _check_telling(self) -> None:
+        if self.reference_is_clean:
+            raise UserError(
+                "the noise of pairs of noisy and clean images can't be told to a network; choose "
+                "another architecture"
+            )
+
+
+class TensorPairs(RecordedSource):
+    """Pairs held in two tensors: image `i` of one and image `i` of the other show the same scene.
+
+    Which of the two is the input is drawn anew each time, unless `target_is_clean`.
+
+    Arguments:
+        first, second: `(N, C, H, W)` of equal shape, C 1 or 3; uint8, or floats of the same scale,
+            0 to 255. 8-bit tensors are not copied.
+        crop: side of the crops; the shorter side of the images if None.
+        target_is_clean: `second` holds clean images: it is always the target.
+
+    Raises:
+        UserError: shapes, dtypes or values are others, or the images are smaller than `crop`.
+    """
+
     values = (0.0, 255.0)
 
     def __init__(
         self,
-        first: Sequence[np.ndarray] | np.ndarray,
-        second: Sequence[np.ndarray] | np.ndarray,
-        shapes: np.ndarray,
-        crop: int,
-        target_is_clean: bool,
+        first: torch.Tensor,
+        second: torch.Tensor,
+        crop: int | None = None,
+        target_is_clean: bool = False,
     ) -> None:
-        super().__init__(shapes, crop)
-        self.channels = len(first[0])
-        self.reference_is_clean = target_is_clean
-        if len({image.dtype for side in (first, second) for image in side}) > 1:
-            first, second = (
-                [Scale.of(image.dtype).to_unit(image) for image in side] for side in (first, second)
+        check_tensors(first, second, "the pairs")
+        count, _, height, width = first.shape
+        crop = checked_crop(min(height, width) if crop is None else crop)
+        if crop > min(height, width):
+            raise UserError(
+                f"a crop of {crop} x {crop} does not fit in the images of {size_text(first[0])}; "
+                f"choose a crop of at most {min(height, width)}"
             )
-        self._first = first
-        self._second = second
-        self._scale = Scale.of(first[0].dtype)
+        shapes = np.broadcast_to(np.array([height, width]), (count, 2))
+        super().__init__(shapes, crop)
+        self.channels = first.shape[1]
+        self.reference_is_clean = target_is_clean
+        self._first, self._second = _stored(first), _stored(second)
+        if self._first.dtype != self._second.dtype:
+            self._first, self._second = map(_unit, (self._first, self._second))
+        self._scale = Scale.of(self._first.dtype)
+        self._measure = functools.cache(
+            functools.partial(_noise_of, self._first, self._second, self._scale)
+        )
 
     def _fill(
         self,
@@ -61,37 +120,13 @@ class _RecordedPairs(PairSource):
             inputs /= self._scale.white
             targets /= self._scale.white
 
-    def _fill_told(
-        self,
-        inputs: np.ndarray,
-        targets: np.ndarray,
-        images: np.ndarray,
-        rng: np.random.Generator,
-        telling: Telling,
-    ) -> None:
-        noisy = np.empty(targets.shape, np.float32)
-        self._fill(noisy, targets, images, rng)
-        for place, image in enumerate(images.tolist()):
-            mean = float(self._first[image].mean(dtype=np.float64) / self._scale.white)
-            pair = noisy[place], targets[place]
-            inputs[place], targets[place] = told(*pair, self.noise, mean, rng)
-
-    @functools.cached_property
-    def noise(self) -> NoiseProfile:
-        """The noise of the images, measured from all pairs."""
-        return profile_of_pairs(self._first, self._second).scaled(1 / self._scale.white)
-
     def recorded_noise(self) -> NoiseProfile | None:
         if self.reference_is_clean or not self.noise.confidence:
             return None
         return self.noise.scaled(255)
 
-    def _check_telling(self) -> None:
-        if self.reference_is_clean:
-            raise UserError(
-                "the noise of pairs of noisy and clean images can't be told to a network; choose "
-                "another architecture"
-            )
+    def _mean(self, image: int) -> float:
+        return float(self._first[image].mean(dtype=np.float64) / self._scale.white)
 
     def _validation_pair(
         self, image: int, side: int
@@ -99,40 +134,6 @@ class _RecordedPairs(PairSource):
         first, second = (centre(pixels[image], side) for pixels in (self._first, self._second))
         noise = None if self._telling is None else self.noise
         return self._scale.to_unit(first), self._scale.to_unit(second), noise
-
-
-class TensorPairs(_RecordedPairs):
-    """Pairs held in two tensors: image `i` of one and image `i` of the other show the same scene.
-
-    Which of the two is the input is drawn anew each time, unless `target_is_clean`.
-
-    Arguments:
-        first, second: `(N, C, H, W)` of equal shape, C 1 or 3; uint8, or floats of the same scale,
-            0 to 255. 8-bit tensors are not copied.
-        crop: side of the crops; the shorter side of the images if None.
-        target_is_clean: `second` holds clean images: it is always the target.
-
-    Raises:
-        UserError: shapes, dtypes or values are others, or the images are smaller than `crop`.
-    """
-
-    def __init__(
-        self,
-        first: torch.Tensor,
-        second: torch.Tensor,
-        crop: int | None = None,
-        target_is_clean: bool = False,
-    ) -> None:
-        check_tensors(first, second, "the pairs")
-        count, _, height, width = first.shape
-        crop = checked_crop(min(height, width) if crop is None else crop)
-        if crop > min(height, width):
-            raise UserError(
-                f"a crop of {crop} x {crop} does not fit in the images of {size_text(first[0])}; "
-                f"choose a crop of at most {min(height, width)}"
-            )
-        shapes = np.broadcast_to(np.array([height, width]), (count, 2))
-        super().__init__(_stored(first), _stored(second), shapes, crop, target_is_clean)
 
     def describe(self) -> str:
         kind = "noisy and clean" if self.reference_is_clean else "noisy"
@@ -146,3 +147,11 @@ def _stored(side: torch.Tensor) -> np.ndarray:
     if side.dtype == torch.uint8:
         return side.detach().cpu().numpy()
     return (side.detach().cpu().float() / 255).numpy()
+
+
+def _unit(images: np.ndarray) -> np.ndarray:
+    return Scale.of(images.dtype).to_unit(images)
+
+
+def _noise_of(first: np.ndarray, second: np.ndarray, scale: Scale) -> NoiseProfile:
+    return profile_of_pairs(first, second).scaled(1 / scale.white)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
 from noise2noise.data.pixels import centre, random_views
+from noise2noise.data.recorded import RecordedSource
 from noise2noise.data.registration import SAME, Exposure
-from noise2noise.data.source import PairSource
-from noise2noise.data.telling import Telling, told
 from noise2noise.data.words import colour_text, counted, size_text
 from noise2noise.errors import UserError
 from noise2noise.files import Scale
@@ -51,7 +50,7 @@ class Scene:
 Source = TypeVar("Source", bound="RecordedScenes")
 
 
-class RecordedScenes(PairSource):
+class RecordedScenes(RecordedSource):
     """Scenes as they were recorded; of two shots either is the input, drawn anew each time.
 
     Values are scaled by what there is of them, so that their unit and what is black make no
@@ -70,8 +69,6 @@ class RecordedScenes(PairSource):
         values: what is black and white, as stored.
     """
 
-    takes_time = False
-
     def __init__(
         self,
         scenes: Sequence[Scene],
@@ -88,10 +85,7 @@ class RecordedScenes(PairSource):
         self._means: dict[int, float] = {}
         self._scale = scale_of_scenes(scenes)
         self.values = (self._scale.black, self._scale.white) if unit else None
-        measured = self._scenes
-        self._measure: Callable[[], NoiseProfile] = functools.cache(
-            lambda: _noise_of(measured, self._scale)
-        )
+        self._measure = functools.cache(functools.partial(_noise_of, self._scenes, self._scale))
 
     def _in_words(self) -> tuple[str, str, str]:
         """How many pairs there are and how many scenes, and what crops are taken."""
@@ -99,11 +93,6 @@ class RecordedScenes(PairSource):
         pairs = counted(sum(len(scene.pairs) for scene in chosen), "pair")
         crops = f"crops of {self.crop} x {self.crop}, {colour_text(self.channels)}"
         return pairs, counted(len(chosen), "scene"), crops
-
-    @property
-    def noise(self) -> NoiseProfile:
-        """The noise of the shots on the unit scale, measured from all pairs."""
-        return self._measure()
 
     def recorded_noise(self) -> NoiseProfile | None:
         if self.reference_is_clean or self.values is None or not self.noise.confidence:
@@ -165,34 +154,13 @@ class RecordedScenes(PairSource):
             for side, shot in zip((inputs, targets), pair[::-1] if swap else pair, strict=True):
                 side[place] = self._unit(scene, shot, view.of(scene.shots[shot]))
 
-    def _fill_told(
-        self,
-        inputs: np.ndarray,
-        targets: np.ndarray,
-        images: np.ndarray,
-        rng: np.random.Generator,
-        telling: Telling,
-    ) -> None:
-        noisy = np.empty(targets.shape, np.float32)
-        self._fill(noisy, targets, images, rng)
-        for place, image in enumerate(images.tolist()):
-            pair = noisy[place], targets[place]
-            inputs[place], targets[place] = told(*pair, self.noise, self._mean(image), rng)
-
     def _mean(self, image: int) -> float:
-        """Of a scene's first shot, on the unit scale."""
+        """Of the scene's first shot."""
         if image not in self._means:
             scene = self._scenes[image]
             some = self._unit(scene, 0, scene.shots[0][:, ::4, ::4])
             self._means[image] = float(some.mean(dtype=np.float64))
         return self._means[image]
-
-    def _check_telling(self) -> None:
-        if self.reference_is_clean:
-            raise UserError(
-                "the noise of pairs of noisy and clean images can't be told to a network; choose "
-                "another architecture"
-            )
 
     def _validation_pair(
         self, image: int, side: int
