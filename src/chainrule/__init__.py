@@ -61,6 +61,7 @@ from chainrule.layers import (
     ZeroPad2d,
 )
 from chainrule.losses import (
+    L0,
     L1,
     MSE,
     SSIM,
@@ -97,6 +98,7 @@ __all__ = [
     "ELU",
     "GELU",
     "GRU",
+    "L0",
     "L1",
     "LSTM",
     "MSE",

@@ -6,11 +6,22 @@ from chainrule.losses.classification import (
     CrossEntropy,
     CrossEntropyLoss,
 )
-from chainrule.losses.errors import L1, MSE, Charbonnier, Huber, HuberLoss, L1Loss, LogMSE, MSELoss
+from chainrule.losses.errors import (
+    L0,
+    L1,
+    MSE,
+    Charbonnier,
+    Huber,
+    HuberLoss,
+    L1Loss,
+    LogMSE,
+    MSELoss,
+)
 from chainrule.losses.loss import Loss
 from chainrule.losses.similarity import SSIM
 
 __all__ = [
+    "L0",
     "L1",
     "MSE",
     "SSIM",

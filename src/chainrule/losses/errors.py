@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from chainrule import ops
+from chainrule.backends.replay import refuse
 from chainrule.losses.loss import Loss
 from chainrule.module import Tape
 
@@ -35,13 +37,13 @@ class Difference(Loss):
             value = type(self).errors(prediction, target, *self.settings())
         else:
             value = self.total(prediction, target)
-        tape.push(self, prediction, target)
+        tape.push(self, prediction, target, self.settings())
         return value / prediction.numel() if self.reduction == "mean" else value
 
     def back(self, gradient: float | Tensor, tape: Tape) -> Tensor:
-        prediction, target = tape.take(self)
+        prediction, target, settings = tape.take(self)
         scale = self.scale(gradient, prediction.numel())
-        return type(self).error_grad(prediction, target, *self.settings(), scale)
+        return type(self).error_grad(prediction, target, *settings, scale)
 
 
 class MSE(Difference):
@@ -128,6 +130,62 @@ class Charbonnier(Difference):
 
     def arguments(self) -> str:
         return f"{super().arguments()}, eps={self.eps:g}"
+
+
+class L0(Difference):
+    """A stand-in for the number of errors: L = 1/M sum (|prediction - target| + eps)^gamma.
+
+    With gamma 2 it is the squared error, with 1 the absolute one; near 0 each value counts as wrong
+    or right, however wrong, so that its minimum is the mode of the targets: right where more pixels
+    are replaced by something random than are left. It has no slope to speak of far from the mode
+    then, which is why gamma begins at 2 and is lowered while training goes on (Lehtinen et al.
+    2018, section 3.3):
+
+        gamma = linear_ramp_down(2, steps, start=0)     # 2 to 0 in a straight line
+        loss.gamma = gamma(step)                        # before step number `step`
+
+    dL/dprediction = gamma/M (|d| + eps)^(gamma - 1) sign(d), d = prediction - target, and 0 where
+    d is 0: docs/gradients.md#losses. For gamma below 1 that is as large as eps^(gamma - 1) gamma/M,
+    so clip gradients, or step by an optimizer that scales them, as Adam does. `chainrule.capture`
+    refuses it, since a recorded call would keep the gamma that it was recorded with.
+
+    Args:
+        reduction: see `Loss`.
+        gamma: the power, 0 or more; an attribute that may be set anew at any time between passes.
+        eps: keeps the slope finite, in the units of the values; above 0.
+
+    Raises:
+        ValueError: another reduction, a gamma that is below 0 or not finite, or an eps that is not
+            above 0.
+    """
+
+    errors = staticmethod(ops.power_errors)
+    error_grad = staticmethod(ops.power_error_grad)
+
+    def __init__(self, reduction: str = "mean", gamma: float = 2.0, eps: float = 1e-8) -> None:
+        super().__init__(reduction)
+        self.gamma = gamma
+        self.eps = _above_zero("L0", "eps", eps)
+
+    @property
+    def gamma(self) -> float:
+        return self._gamma
+
+    @gamma.setter
+    def gamma(self, value: float) -> None:
+        if not 0 <= value < math.inf:
+            raise ValueError(f"L0: gamma must be at least 0 and finite, got {value!r}")
+        self._gamma = value
+
+    def settings(self) -> tuple[float, float]:
+        return self.gamma, self.eps
+
+    def run(self, prediction: Tensor, target: Tensor, tape: Tape) -> Tensor:
+        refuse("L0's gamma changes from step to step, and a recorded call would keep it as it was")
+        return super().run(prediction, target, tape)
+
+    def arguments(self) -> str:
+        return f"{super().arguments()}, gamma={self.gamma:g}, eps={self.eps:g}"
 
 
 class LogMSE(Loss):

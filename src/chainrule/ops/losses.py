@@ -100,3 +100,21 @@ def charbonnier_error_grad(
     """scale times dL/dprediction of `charbonnier_errors`: d / sqrt(d^2 + eps^2)."""
     check_target("Charbonnier", prediction, target)
     return on(prediction).charbonnier_error_grad(prediction, target, eps, scale)
+
+
+def power_errors(prediction: Tensor, target: Tensor, gamma: float, eps: float) -> Tensor:
+    """(|d| + eps)^gamma, each d = prediction - target.
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or devices differ.
+    """
+    check_target("L0", prediction, target)
+    return on(prediction).power_errors(prediction, target, gamma, eps)
+
+
+def power_error_grad(
+    prediction: Tensor, target: Tensor, gamma: float, eps: float, scale: Scale = 1.0
+) -> Tensor:
+    """scale times dL/dprediction of `power_errors`: gamma (|d| + eps)^(gamma - 1) sign(d)."""
+    check_target("L0", prediction, target)
+    return on(prediction).power_error_grad(prediction, target, gamma, eps, scale)

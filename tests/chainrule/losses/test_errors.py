@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from chainrule import (
+    L0,
     L1,
     MSE,
+    CaptureError,
     Charbonnier,
     Huber,
     HuberLoss,
@@ -18,7 +20,9 @@ from chainrule import (
     LogMSE,
     Module,
     MSELoss,
+    capture,
     gradcheck,
+    linear_ramp_down,
 )
 
 REDUCTIONS = ["mean", "sum", "none"]
@@ -34,6 +38,16 @@ class TwinOfCharbonnier(torch.nn.Module):
         return each if self.reduction == "none" else getattr(each, self.reduction)()
 
 
+class TwinOfL0(torch.nn.Module):
+    def __init__(self, reduction: str, gamma: float = 2.0, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.reduction, self.gamma, self.eps = reduction, gamma, eps
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        each = ((prediction - target).abs() + self.eps) ** self.gamma
+        return each if self.reduction == "none" else getattr(each, self.reduction)()
+
+
 TWINS = [
     (MSE, torch.nn.MSELoss, {}),
     (L1, torch.nn.L1Loss, {}),
@@ -41,6 +55,9 @@ TWINS = [
     (Huber, torch.nn.HuberLoss, {"delta": 0.3}),
     (Charbonnier, TwinOfCharbonnier, {}),
     (Charbonnier, TwinOfCharbonnier, {"eps": 0.2}),
+    (L0, TwinOfL0, {}),
+    (L0, TwinOfL0, {"gamma": 0.7, "eps": 0.05}),
+    (L0, TwinOfL0, {"gamma": 0.0}),
 ]
 
 
@@ -119,6 +136,56 @@ def test_log_mse_is_finite_for_an_image_without_error():
     assert torch.equal(gradient, torch.zeros(2, 3, 4, 4))
 
 
+@pytest.mark.parametrize("gamma", [2.0, 1.3, 0.4])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_l0_passes_gradcheck_at_any_power(smooth_input, gamma, reduction):
+    prediction, target = smooth_input(2, 3, 2), 0.05 * torch.ones(2, 3, 2)
+    gradcheck(L0(reduction, gamma), prediction + 0.02, target)
+
+
+def test_l0_is_the_squared_error_first_and_the_absolute_one_halfway():
+    prediction, target = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    loss, gamma = L0(), linear_ramp_down(2, 1000, start=0)
+    for step, other in ((0, MSE()), (500, L1())):
+        loss.gamma = gamma(step)
+        assert torch.allclose(loss(prediction, target), other(prediction, target))
+        assert torch.allclose(loss.backward(), other.backward(), rtol=1e-5, atol=1e-7)
+    loss.gamma = gamma(1000)
+    assert float(loss(prediction, target)) == 1
+    assert torch.equal(loss.backward(), torch.zeros_like(prediction))
+
+
+def test_l0_looks_for_the_mode_where_the_others_find_mean_and_median():
+    # Three of ten targets are right; the others are anything above.
+    target = torch.cat([torch.full((30,), 0.2), torch.linspace(0.3, 1, 70)]).double()
+    candidates = torch.linspace(0, 1, 101).double()
+
+    def best(loss: Module) -> float:
+        values = [float(loss(each.expand(100), target)) for each in candidates]
+        return float(candidates[values.index(min(values))])
+
+    assert best(MSE()) == pytest.approx(float(target.mean()), abs=0.01)
+    assert best(L1()) == pytest.approx(float(target.median()), abs=0.02)
+    assert best(L0(gamma=0.1)) == pytest.approx(0.2)
+
+
+def test_a_pass_of_l0_keeps_the_gamma_that_it_began_with():
+    prediction, target = torch.randn(5).double(), torch.randn(5).double()
+    loss = L0(gamma=1.5)
+    loss(prediction, target)
+    loss.gamma = 0.5
+    late = loss.backward()
+    loss.gamma = 1.5
+    loss(prediction, target)
+    assert torch.equal(late, loss.backward())
+
+
+def test_l0_is_not_recorded_with_a_gamma_that_will_change():
+    loss, x = L0(), torch.rand(3)
+    with pytest.raises(CaptureError, match="L0's gamma changes from step to step"):
+        capture(lambda x: loss.forward(x, 0 * x), x)
+
+
 def test_what_log_mse_refuses():
     for floor in (0, -1e-4, math.nan):
         with pytest.raises(ValueError, match="LogMSE: floor must be above 0, got"):
@@ -130,7 +197,7 @@ def test_what_log_mse_refuses():
     assert repr(LogMSE("sum")) == "LogMSE(reduction='sum', floor=0.0001)"
 
 
-@pytest.mark.parametrize("loss", [MSE, L1, LogMSE, Huber, Charbonnier])
+@pytest.mark.parametrize("loss", [MSE, L0, L1, LogMSE, Huber, Charbonnier])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 2, 3)])
 def test_passes_gradcheck(smooth_input, loss, reduction, shape):
@@ -174,6 +241,7 @@ def test_names_and_reductions():
     assert isinstance(MSE(), Module)
     assert repr(MSE("sum")) == "MSE(reduction='sum')"
     assert repr(Huber(delta=0.5)) == "Huber(reduction='mean', delta=0.5)"
+    assert repr(L0(gamma=1)) == "L0(reduction='mean', gamma=1, eps=1e-08)"
     assert repr(Charbonnier()) == "Charbonnier(reduction='mean', eps=0.001)"
     with pytest.raises(ValueError, match='must be "mean", "sum" or "none", got \'average\''):
         L1("average")
@@ -184,6 +252,10 @@ def test_names_and_reductions():
     [
         (lambda: Huber(delta=0), "Huber: delta must be above 0, got 0"),
         (lambda: Charbonnier(eps=-1e-3), "Charbonnier: eps must be above 0, got -0.001"),
+        (lambda: L0(eps=0), "L0: eps must be above 0, got 0"),
+        (lambda: L0(gamma=-0.1), "L0: gamma must be at least 0 and finite, got -0.1"),
+        (lambda: setattr(L0(), "gamma", math.nan), "L0: gamma must be at least 0 and finite, got"),
+        (lambda: L0()(torch.zeros(2), torch.zeros(3)), r"L0: prediction \(2,\) and target \(3,\)"),
         (
             lambda: Huber()(torch.zeros(2, 3), torch.zeros(2)),
             r"Huber: prediction \(2, 3\) and target \(2,\) must have the same shape",

@@ -59,3 +59,17 @@ def charbonnier_error_grad(
     difference = prediction - target
     length = (difference.square() + eps * eps).sqrt_()
     return difference.div_(length).mul_(scale)
+
+
+def power_errors(prediction: Tensor, target: Tensor, gamma: float, eps: float) -> Tensor:
+    """(|d| + eps)^gamma."""
+    return (prediction - target).abs_().add_(eps).pow_(gamma)
+
+
+def power_error_grad(
+    prediction: Tensor, target: Tensor, gamma: float, eps: float, scale: float | Tensor
+) -> Tensor:
+    """scale gamma (|d| + eps)^(gamma - 1) sign(d), 0 where d is 0."""
+    difference = prediction - target
+    slope = difference.abs().add_(eps).pow_(gamma - 1).mul_(gamma)
+    return difference.sign_().mul_(slope).mul_(scale)
