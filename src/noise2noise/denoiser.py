@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from chainrule import Module, empty_cache
+from noise2noise.device import AUTO, resolved
 from noise2noise.errors import UserError, naming
 from noise2noise.files import (
     STREAMED,
@@ -108,7 +110,7 @@ class Denoiser:
         return self._network
 
     @classmethod
-    def load(cls, model: str | Path) -> Denoiser:
+    def load(cls, model: str | Path, device: str | torch.device = AUTO) -> Denoiser:
         """Load a shipped model by name, a training run's best model, or a model file: our own, a
         BioImage.IO package of ours, ONNX where onnxruntime is installed, or weights of DnCNN,
         FFDNet or DRUNet (docs/export.md).
@@ -116,13 +118,17 @@ class Denoiser:
         Arguments:
             model: the name of a shipped model, which comes before a file or folder of that name;
                 or the path of a model file or of a run's folder.
+            device: what computes: "cpu", "cuda", "cuda:1"; by default a GPU where PyTorch can use
+                one. Images are given and come back on the CPU all the same.
 
         Raises:
-            UserError: there is no such model, or its file is damaged or of something else.
+            UserError: there is no such model or device, or its file is damaged or of something
+                else.
         """
-        path = find_model(model)
+        where, path = resolved(device), find_model(model)
         name = path.stem if path.parent == WEIGHTS else str(path)
-        return cls(*read_any(path, name))
+        network, info, needs = read_any(path, name)
+        return cls(network.to(where), info, needs)
 
     def denoise(
         self,

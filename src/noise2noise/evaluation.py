@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from noise2noise.classical import METHODS, Method, check_installed
 from noise2noise.data import Track, matched
 from noise2noise.denoiser import Denoiser
+from noise2noise.device import AUTO, resolved
 from noise2noise.errors import UserError, naming
 from noise2noise.files import (
     Scale,
@@ -242,6 +244,7 @@ def evaluate_all(
     keep: Callable[[int, str, np.ndarray], None] | None = None,
     single: bool = False,
     scratch: bool = False,
+    device: str | torch.device = AUTO,
 ) -> list[Score]:
     """How good each method is: the noisy images as they are, the models, the classical methods.
 
@@ -254,13 +257,15 @@ def evaluate_all(
         keep: called with each image's number, "noisy", "clean" or a method's name, and the picture.
         scratch: also a network that learns from each image from nothing, whatever its check says.
         single: each model also fitted to each image first, as `noise2noise.single` does.
+        device: what computes the models, as `Denoiser.load` takes it.
 
     Raises:
-        UserError: a model or method is unknown, or an image can't be used.
+        UserError: a model, method or device is unknown, or an image can't be used.
     """
-    methods = _methods(models, against, single)
+    where = resolved(device)
+    methods = _methods(models, against, single, where)
     if scratch:
-        methods["from scratch"] = _from_scratch
+        methods["from scratch"] = functools.partial(_from_scratch, device=where)
     noise = images.profile if told else None
     scores: dict[str, list[_One]] = {name: [] for name in ("noisy", *methods)}
     for index, pair in enumerate(track(images, "Evaluating", len(images))):
@@ -280,10 +285,12 @@ Way = Callable[[Pair, NoiseProfile | None], np.ndarray]
 """What makes a result of a pair's noisy image, perhaps told its noise."""
 
 
-def _methods(models: list[str], against: list[str], single: bool) -> dict[str, Way]:
+def _methods(
+    models: list[str], against: list[str], single: bool, device: torch.device
+) -> dict[str, Way]:
     methods: dict[str, Way] = {}
     for name in models or ["shipped model"]:
-        choose = _always(name) if models else _suiting()
+        choose = _always(name, device) if models else _suiting(device)
         methods[name] = _by(choose)
         if single:
             methods[f"{name}, fitted"] = _fitted(choose)
@@ -303,14 +310,14 @@ Choose = Callable[[np.ndarray], Denoiser]
 """The denoiser of a noisy image (C, H, W)."""
 
 
-def _always(name: str) -> Choose:
-    denoiser = Denoiser.load(name)
+def _always(name: str, device: torch.device) -> Choose:
+    denoiser = Denoiser.load(name, device)
     return lambda noisy: denoiser
 
 
-def _suiting() -> Choose:
+def _suiting(device: torch.device) -> Choose:
     load = functools.cache(Denoiser.load)
-    return lambda noisy: load(default_model(noisy.transpose(1, 2, 0)))
+    return lambda noisy: load(default_model(noisy.transpose(1, 2, 0)), device)
 
 
 def _by(choose: Choose) -> Way:
@@ -347,14 +354,15 @@ def _fitted(choose: Choose) -> Way:
     return run
 
 
-def _from_scratch(pair: Pair, noise: NoiseProfile | None) -> np.ndarray:
+def _from_scratch(pair: Pair, noise: NoiseProfile | None, device: torch.device) -> np.ndarray:
     from noise2noise.single import STEPS, Budget, Sample, alone, learn
 
     height, width = (size // 2 * 2 for size in pair.noisy.shape[1:])
     image = np.ascontiguousarray(pair.noisy[:, :height, :width], np.float32)
     held = np.zeros((height // 2, width // 2), bool)
     rng, budget = np.random.default_rng(0), Budget(math.inf)
-    network, _ = learn([Sample(image, image)], [held], STEPS, rng, budget, lambda share: None)
+    samples = [Sample(image, image)]
+    network, _ = learn(samples, [held], STEPS, rng, budget, lambda share: None, device)
     return alone(network).denoise_unit(pair.noisy)
 
 

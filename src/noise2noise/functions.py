@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from noise2noise.batch import QUALITIES, Models
 from noise2noise.denoiser import Denoiser
+from noise2noise.device import AUTO, resolved
 from noise2noise.errors import UserError
 from noise2noise.files import Stack, Wanted, open_stack
 from noise2noise.inference import Settings, StackRun, parse_memory
@@ -16,6 +17,8 @@ from noise2noise.noise import NoiseProfile
 from noise2noise.shipped import shipped_models
 
 if TYPE_CHECKING:
+    import torch
+
     from noise2noise.data import Track
     from noise2noise.fit import Observer
 
@@ -41,6 +44,7 @@ def denoise(
     bit_depth: int | None = None,
     jpeg_quality: int | None = None,
     track: Track | None = None,
+    device: str | torch.device | None = None,
 ) -> Any:
     """Remove noise, as `noise2noise denoise` does.
 
@@ -57,6 +61,7 @@ def denoise(
         memory: bytes that may be taken besides, or a text such as "2GB".
         keep_impulses: leave single pixels far away from all around them to the network.
         dtype, bit_depth, jpeg_quality: of the file that is written, where it is to differ.
+        device: what computes, as `Denoiser.load` takes it; a `Denoiser` stays where it is.
 
     Returns:
         The same kind, shape and dtype; of a path an array, or, with `out`, that path.
@@ -82,7 +87,13 @@ def denoise(
         impulses=not keep_impulses,
         wanted=Wanted.parse(dtype, bit_depth),
     )
-    choose = _choice(model, quality)
+    if device is not None and isinstance(model, Denoiser):
+        raise UserError(
+            f"the model computes where it was loaded; leave device={str(device)!r} out, or give it "
+            "to Denoiser.load"
+        )
+    where = str(resolved(AUTO if device is None else device))
+    choose = _choice(model, quality, where)
     if out is not None:
         if not isinstance(image, str | Path):
             raise UserError(f"out={str(out)!r} is for an image in a file; give its path")
@@ -102,7 +113,7 @@ def denoise(
         from noise2noise.scale import denoise_dask  # only this needs dask
 
         named = model.info.name if isinstance(model, Denoiser) else model
-        return denoise_dask(array, named, settings, said, quality)
+        return denoise_dask(array, named, settings, said, quality, str(device or AUTO))
 
     return denoised(image, Work(start, settings, Said(axes, channel_axis, white), later))
 
@@ -126,7 +137,8 @@ def train(
         observer: is told what happens, and may stop it; silent by default.
         options: the command's, with underscores: `pairs=("first/", "second/")`, `stack="film.tif"`,
             `burst="shots/"`, `photos="photos/", corruption="poisson:30"`, `epochs=5`, ...; `size`
-            is `sizes={"width": 32}`, `register` is `registration=True`.
+            is `sizes={"width": 32}`, `register` is `registration=True`; `device` is "auto", "cpu",
+            "cuda" or "cuda:1".
 
     Returns:
         The best model of the run; `Denoiser.load(out)` gives it again.
@@ -152,23 +164,24 @@ def train(
     beaten = "" if observer is None else beaten_by_shipped(trainer)
     if observer is not None and beaten:
         observer.on_message(beaten)
-    return Denoiser.load(place)
+    return Denoiser.load(place, trainer.device)
 
 
-def _choice(model: str | Path | Denoiser | None, quality: str) -> Any:
+def _choice(model: str | Path | Denoiser | None, quality: str, device: str) -> Any:
     """What finds the model for a stack."""
     if isinstance(model, Denoiser):
         return lambda stack: model
     if model is not None:
-        denoiser = _shipped(str(model)) if str(model) in shipped_models() else Denoiser.load(model)
+        shipped = str(model) in shipped_models()
+        denoiser = _shipped(str(model), device) if shipped else Denoiser.load(model, device)
         return lambda stack: denoiser
     models = Models(None, quality)
-    return lambda stack: _shipped(models.choose(stack)[0])
+    return lambda stack: _shipped(models.choose(stack)[0], device)
 
 
 @functools.cache
-def _shipped(name: str) -> Denoiser:
-    return Denoiser.load(name)
+def _shipped(name: str, device: str) -> Denoiser:
+    return Denoiser.load(name, device)
 
 
 def _profile(noise: NoiseProfile | float | str | Path | None) -> NoiseProfile | None:

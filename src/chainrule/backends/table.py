@@ -76,8 +76,8 @@ def on(x: Tensor) -> Ops:
     return table.entries.get((x.device.type, x.dtype), table.rest)
 
 
-def backend(name: str | None = None) -> str:
-    """Tell which backend computes with float32 on the CPU, and with `name` set it.
+def backend(name: str | None = None, *, device: str | torch.device = "cpu") -> str:
+    """Tell which backend computes with float32 on a device, and with `name` set it.
 
     Set for the whole process, but for those who are inside of a `use_backend`. "native" is the
     compiled kernels, for float32 on the CPU; other dtypes and devices go elsewhere all the same.
@@ -99,7 +99,7 @@ def backend(name: str | None = None) -> str:
     if name is not None:
         _standard = _with_registered(_named(name))
     table = _chosen.get() or _table()
-    return table.cpu.get(torch.float32, table.rest).name
+    return table.entries.get((torch.device(device).type, torch.float32), table.rest).name
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def photograph(contender: str, height: int, width: int) -> dict[str, float | int
         The median of "seconds", and "memory": peak bytes beyond the photograph itself.
     """
     noisy = _noisy_photograph(height, width)
-    denoiser = Denoiser.load("photo")
+    denoiser = Denoiser.load("photo", "cpu")
     if contender != steps.OURS:
         denoiser = with_twin(denoiser)
     denoiser.denoise_unit(noisy[:, :64, :64])

@@ -29,9 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from noise2noise.data import Track
+from noise2noise.device import AUTO, resolved
 from noise2noise.errors import UserError
 from noise2noise.evaluation import Score, TestSet, corrupted, evaluate_all, recorded
 from noise2noise.figures import save_comparison
@@ -146,7 +148,12 @@ def read_plan(path: Path) -> list[QualitySet]:
 
 
 def measure(
-    sets: list[QualitySet], root: Path, seed: int, track: Track, strips: Path | None = None
+    sets: list[QualitySet],
+    root: Path,
+    seed: int,
+    track: Track,
+    strips: Path | None = None,
+    device: str | torch.device = AUTO,
 ) -> list[Result]:
     """Run every method on every set.
 
@@ -156,10 +163,12 @@ def measure(
         seed: of the added noise.
         track: shows the progress.
         strips: a folder for pictures: each set's first image by each method, a detail of it.
+        device: what computes the models.
 
     Raises:
         UserError: a set, an image, a model or a method can't be used.
     """
+    where = resolved(device)
     planned = [(each, *found) for each in sets for found in each.test_sets(root, seed)]
     results = []
     for each, spec, all_images in planned:
@@ -174,6 +183,7 @@ def measure(
             strip.keep if strip else None,
             each.single,
             each.scratch,
+            where,
         )
         published = [one for one in each.published if one.corruption in ("", spec)]
         results.append(

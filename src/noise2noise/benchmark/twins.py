@@ -56,8 +56,10 @@ def twin(model: Module) -> nn.Module:
     Raises:
         TypeError: a layer that those networks don't have.
     """
-    network = _layer(model)
-    network.load_state_dict(model.state_dict())
+    network, state = _layer(model), model.state_dict()
+    some = next(iter(state.values()))
+    network.to(some.device, some.dtype)
+    network.load_state_dict(state)
     return network
 
 
@@ -99,12 +101,13 @@ def training_step(
     `compile` compiles the network together with the loss, at the first step.
     """
     network, x, y = _prepared(model, variant, x, y)
-    descent = OPTIMIZERS[optimizer](network.parameters(), **options)
+    fused = {"fused": True} if x.device.type == "cuda" else {}
+    descent = OPTIMIZERS[optimizer](network.parameters(), **options, **fused)
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
         return nn.functional.mse_loss(network(x), y)
 
-    loss = _compiled(loss) if variant == "compile" else loss
+    loss = _compiled(loss, x.device) if variant == "compile" else loss
 
     def step() -> Tensor:
         with torch.enable_grad():
@@ -121,7 +124,7 @@ def inference(model: Module, x: Tensor, variant: str) -> Step:
     """One forward pass of the twin in PyTorch's inference mode."""
     network, x = _prepared(model.eval(), variant, x)
     network.eval()
-    forward = _compiled(network) if variant == "compile" else network
+    forward = _compiled(network, x.device) if variant == "compile" else network
 
     def step() -> Tensor:
         with torch.inference_mode():
@@ -146,11 +149,12 @@ def _channels_last(network: nn.Module) -> nn.Module:
     return network
 
 
-def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _compiled(function: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
     # Without a reset, what was compiled for another batch size would be compiled anew for any size,
     # which is slower.
     torch.compiler.reset()
-    return torch.compile(function, dynamic=False)
+    mode = "max-autotune" if device.type == "cuda" else None
+    return torch.compile(function, dynamic=False, mode=mode)
 
 
 # -- layer by layer --------------------------------------------------------------------------------

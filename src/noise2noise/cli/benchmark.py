@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from noise2noise.catalogue import CLASSICAL
-from noise2noise.cli.common import JSON_OPTION, examples, print_json, track
+from noise2noise.cli.common import JSON_OPTION, device_option, examples, print_json, track
 from noise2noise.errors import UserError
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ def quality(
         Path | None, typer.Option(help="A folder for pictures of each set's first image.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the added noise.", min=0)] = 0,
+    device: Annotated[str, device_option()] = "auto",
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the tables as Markdown.")
     ] = False,
@@ -187,7 +188,7 @@ def quality(
     from noise2noise.benchmark import quality as sets
 
     if plan is not None:
-        found = sets.measure(sets.read_plan(plan), clean, seed, track, strips)
+        found = sets.measure(sets.read_plan(plan), clean, seed, track, strips, device)
     else:
         one = sets.QualitySet(
             name=clean.name,
@@ -203,7 +204,7 @@ def quality(
             scratch=scratch,
             every=every,
         )
-        found = sets.measure([one], clean, seed, track, strips)
+        found = sets.measure([one], clean, seed, track, strips, device)
     if as_json:
         print_json([result.as_dict() for result in found])
     elif as_markdown:

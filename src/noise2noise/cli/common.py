@@ -92,6 +92,17 @@ def corruptions() -> str:
     return "\n\n**Corruptions**\n\n" + "\n\n".join(lines)
 
 
+def device_option(panel: str | None = None) -> Any:
+    """What computes is chosen the same way in every command."""
+    return typer.Option(
+        "--device",
+        metavar="NAME",
+        help="What computes: auto, cpu, cuda or, of several GPUs, cuda:1. By default a GPU if "
+        "there is one that PyTorch can use.",
+        rich_help_panel=panel,
+    )
+
+
 OUT_FLAGS = ("--out", "-o", "--output")
 """Where results go is said the same way to every command."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noise2noise.cli.common import OUT_FLAGS, OVERWRITE_OPTION, examples, print_error
+from noise2noise.cli.common import OUT_FLAGS, OVERWRITE_OPTION, device_option, examples, print_error
 from noise2noise.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def demo(
         "noise2noise-demo"
     ),
     overwrite: Annotated[bool, OVERWRITE_OPTION] = False,
+    device: Annotated[str, device_option()] = "auto",
 ) -> None:
     """Watch a network learn from noise alone: some minutes, no download, no clean image.
 
@@ -56,8 +57,11 @@ def demo(
         raise UserError(f"{out} is a file; name a folder for the run")
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists already; choose another --out or add --overwrite")
+    from noise2noise.device import resolved
+
+    device = str(resolved(device))
     print(_WHAT_HAPPENS, file=sys.stderr)
-    print(_show(_train(out), out / "comparison.png", overwrite))
+    print(_show(_train(out, device), out / "comparison.png", overwrite))
     print(_WHAT_NEXT.format(out=shlex.quote(str(out))), file=sys.stderr)
 
 
@@ -73,7 +77,7 @@ def _show(trainer: Trainer, picture: Path, overwrite: bool) -> str:
 
     clean = to_unit(skimage.data.chelsea())
     noisy = parse(NOISE).draw(clean, np.random.default_rng(0))
-    denoised = np.clip(Denoiser.load(trainer.best).denoise_unit(noisy), 0, 1)
+    denoised = np.clip(Denoiser.load(trainer.best, trainer.device).denoise_unit(noisy), 0, 1)
     before, after = _quality(noisy, clean), _quality(denoised, clean)
     save_comparison(
         picture,
@@ -85,12 +89,17 @@ def _show(trainer: Trainer, picture: Path, overwrite: bool) -> str:
     return f"before  {before}\nafter   {after}\npicture {picture}"
 
 
-def _train(out: Path) -> Trainer:
+def _train(out: Path, device: str) -> Trainer:
     from noise2noise.cli.attended import Terminal
     from noise2noise.fit import Trainer, TrainingStopped, configure
 
     config = configure(
-        generated=PICTURES, corruption=NOISE, sizes={"width": 32}, epochs=7, learning_rate=2e-3
+        generated=PICTURES,
+        corruption=NOISE,
+        sizes={"width": 32},
+        epochs=7,
+        learning_rate=2e-3,
+        device=device,
     )
     terminal = Terminal()
     trainer = Trainer(config, out, terminal)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from noise2noise.cli.common import JSON_OPTION, OUT_FLAGS, OVERWRITE_OPTION, examples
+from noise2noise.cli.common import JSON_OPTION, OUT_FLAGS, OVERWRITE_OPTION, device_option, examples
 from noise2noise.errors import UserError
 
 _PLACES, _HOW, _FILES, _WORK = "Places", "Denoising", "What files hold", "Work"
@@ -43,6 +43,7 @@ class Asked:
     memory: str | None
     tile: int | None
     threads: int | None
+    device: str
     workers: int | None
     scheduler: str | None
     quiet: bool
@@ -309,6 +310,7 @@ def denoise(
             help="Compute on so many cores. By default on all.", min=1, rich_help_panel=_WORK
         ),
     ] = None,
+    device: Annotated[str, device_option(_WORK)] = "auto",
     workers: Annotated[
         int | None,
         typer.Option(
@@ -368,6 +370,7 @@ def denoise(
         memory=memory,
         tile=tile,
         threads=threads,
+        device=device,
         workers=workers,
         scheduler=scheduler,
         quiet=quiet,

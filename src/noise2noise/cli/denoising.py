@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -36,7 +37,8 @@ from noise2noise.batch import (
 )
 from noise2noise.cli.common import print_error, print_json, say
 from noise2noise.cli.stopping import requests_to_stop
-from noise2noise.denoiser import Outcome
+from noise2noise.denoiser import Denoiser, Outcome
+from noise2noise.device import resolved
 from noise2noise.errors import UserError
 from noise2noise.files import Stack, Wanted, format_for, suffix_named, suffix_of
 from noise2noise.inference import Settings, parse_memory
@@ -60,6 +62,8 @@ def run(asked: Asked) -> int:
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
     models, settings = _models(asked), _settings(asked)
+    # The workers of a scheduler have devices of their own.
+    device = resolved(asked.device if asked.scheduler is None else "cpu")
     with tempfile.TemporaryDirectory(prefix="noise2noise-") as aside:
         found, ledger = _found(asked, Path(aside))
         names, to_stream = _names(asked, found, Path(aside))
@@ -73,6 +77,7 @@ def run(asked: Asked) -> int:
             overwrite=asked.overwrite,
             ledger=ledger if found.batch else None,
             memory=SharedMemory(settings.memory),
+            load=functools.cache(functools.partial(Denoiser.load, device=device)),
         )
         _check(work)
         if asked.single is not None:
@@ -107,7 +112,7 @@ def _shared_out(asked: Asked, work: Work, found: Found) -> Iterator[Work]:
     with joined(wish) as client:
 
         def others(errand: Errand, stack: Stack) -> Outcome:
-            return denoise_store(client, errand, stack, wish.each)
+            return denoise_store(client, errand, stack, wish.each, asked.device)
 
         yield replace(work, others=others)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from noise2noise.catalogue import CLASSICAL
-from noise2noise.cli.common import JSON_OPTION, examples, print_json, track
+from noise2noise.cli.common import JSON_OPTION, device_option, examples, print_json, track
 from noise2noise.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def evaluate(
         typer.Option(help=f"A classical method to compare with: {', '.join(CLASSICAL)}."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the added noise.", min=0)] = 0,
+    device: Annotated[str, device_option()] = "auto",
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Measure how near denoised images come to clean ones.
@@ -59,10 +60,12 @@ def evaluate(
     from rich.table import Table
 
     from noise2noise.cli.common import results
+    from noise2noise.device import resolved
     from noise2noise.evaluation import evaluate_all
 
+    where = resolved(device)
     images = _images(clean, corruption, noisy, seed)
-    scores = evaluate_all(images, model or [], against or [], track)
+    scores = evaluate_all(images, model or [], against or [], track, device=where)
     if as_json:
         print_json([_finite(asdict(score)) for score in scores])
         return

@@ -12,6 +12,7 @@ import torch
 
 from chainrule import backend, use_backend
 from noise2noise.benchmark.machine import processor_name
+from noise2noise.device import gpus
 from noise2noise.fit.conditions import conditions
 
 COMPILED = "compiled"
@@ -89,5 +90,4 @@ def _gpu() -> str:
     if not torch.cuda.is_available():
         built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for the CPU alone"
         return f"none that PyTorch, built {built}, can use"
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"{', '.join(names)} (CUDA {torch.version.cuda})"
+    return f"{', '.join(gpus())} (CUDA {torch.version.cuda}), {backend(device='cuda')} backend"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noise2noise.cli.common import OUT_FLAGS, examples, track
+from noise2noise.cli.common import OUT_FLAGS, device_option, examples, track
 from noise2noise.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def reproduce(
     threads: Annotated[
         int | None, typer.Option(help="Threads; by default as many as PyTorch takes.", min=1)
     ] = None,
+    device: Annotated[str, device_option()] = "auto",
     listed: Annotated[
         bool, typer.Option("--list", help="Show the studies and which of them are done.")
     ] = False,
@@ -95,6 +96,7 @@ def reproduce(
     import torch
 
     from noise2noise.cli.common import messages
+    from noise2noise.device import resolved
     from noise2noise.studies import data
     from noise2noise.studies.report import STUDIES, write
     from noise2noise.studies.study import Lab, Scale
@@ -108,7 +110,7 @@ def reproduce(
     studies = _chosen(names or [])
     if threads is not None:
         torch.set_num_threads(threads)
-    lab = Lab(folder, quick)
+    lab = Lab(folder, quick, resolved(device))
     if studies:
         try:
             data.prepare(folder, photos, val, scale.pairs, seed, track)

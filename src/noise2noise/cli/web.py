@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from noise2noise.cli.common import examples, say
+from noise2noise.cli.common import device_option, examples, say
 from noise2noise.errors import UserError
 
 _PAGE, _SERVER = "What is shown", "Server"
@@ -72,6 +72,7 @@ def web(
             help="Compute on so many cores. By default on all.", min=1, rich_help_panel=_SERVER
         ),
     ] = None,
+    device: Annotated[str, device_option(_SERVER)] = "auto",
     show: Annotated[
         bool,
         typer.Option(
@@ -92,7 +93,7 @@ def web(
             raise UserError(reason)
     if runs is not None and not runs.is_dir():
         raise UserError(f"there is no folder {runs}; name one that holds training runs")
-    _serve(host, port, runs, model or [], most, threads, show)
+    _serve(host, port, runs, model or [], most, threads, device, show)
 
 
 def _serve(
@@ -102,6 +103,7 @@ def _serve(
     models: list[str],
     most: str,
     threads: int | None,
+    device: str,
     show: bool,
 ) -> None:
     import os
@@ -109,6 +111,7 @@ def _serve(
 
     import torch
 
+    from noise2noise.device import resolved
     from noise2noise.inference import parse_memory
     from noise2noise.shipped import find_model
     from noise2noise.web.guard import is_loopback, new_token
@@ -117,6 +120,7 @@ def _serve(
 
     for each in models:
         find_model(each)
+    where = str(resolved(device))
     if threads is not None:
         torch.set_num_threads(threads)
     token = os.environ.get("NOISE2NOISE_WEB_TOKEN") or new_token()
@@ -130,7 +134,7 @@ def _serve(
         say("everyone who knows this address can use it, and nothing on the way is encrypted")
     if show:
         _open(place)
-    serve(Serving(token, host, tuple(models), runs, limits), listener)
+    serve(Serving(token, host, tuple(models), runs, limits, device=where), listener)
 
 
 def _open(place: str) -> None:

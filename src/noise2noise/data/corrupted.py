@@ -142,7 +142,9 @@ class CorruptedPhotographs(_CorruptedImages):
         crop, channels = checked_crop(crop), checked_channels(channels)
         self._folder = Path(folder)
         paths = list_images(self._folder)
-        pixels = [decoded(path) for path in (track or silently)(paths, "Reading", len(paths))]
+        with ThreadPoolExecutor() as pool:
+            reading = pool.map(decoded, paths)
+            pixels = [*(track or silently)(reading, "Reading", len(paths))]
         refuse_small(paths, pixels, crop * corruption.scale)
         channels = channels or max(map(len, pixels))
         super().__init__([in_channels(image, channels) for image in pixels], corruption, crop)

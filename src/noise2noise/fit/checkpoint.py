@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from chainrule import Average, Module
 from chainrule.optimizers import Optimizer
 from chainrule.serialization import load_tensors, save_tensors
+from noise2noise.device import home
 from noise2noise.fit.conditions import changes, conditions
 
 _OPTIMIZER, _AVERAGE = "optimizer/", "average/"
@@ -55,7 +57,8 @@ class Checkpoint:
     ) -> Checkpoint:
         """The run as it stands; the tensors are the run's own, not copies."""
         averaged = average.state_dict() if average else {}
-        return cls(model.state_dict(), optimizer, position, facts, average=averaged)
+        now = conditions(home(model))
+        return cls(model.state_dict(), optimizer, position, facts, now, averaged)
 
     @classmethod
     def read(cls, path: str | Path) -> Checkpoint:
@@ -118,9 +121,12 @@ class Checkpoint:
         if average is not None:
             average.load_state_dict(self.average)
 
-    def warning(self) -> str:
-        """One line where the run goes on under other conditions than its last steps had; or ""."""
-        differing = changes(self.conditions, conditions())
+    def warning(self, device: torch.device) -> str:
+        """One line where the run goes on under other conditions than its last steps had; or "".
+
+        `device` is where it goes on.
+        """
+        differing = changes(self.conditions, conditions(device))
         if not differing:
             return ""
         return f"the run goes on under other conditions, so not to the bit as before: {differing}"

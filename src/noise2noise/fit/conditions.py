@@ -9,15 +9,17 @@ from collections.abc import Mapping
 import torch
 
 from chainrule import backend, winograd
+from noise2noise.device import CPU, in_words
 
 
-def conditions() -> dict[str, str]:
-    """What computes in this process, as words for people: versions, threads, kernels."""
+def conditions(device: torch.device = CPU) -> dict[str, str]:
+    """What computes on a device, as words for people: versions, threads, kernels."""
     return {
         "PyTorch": torch.__version__,
         "noise2noise": _version(),
         "threads": str(torch.get_num_threads()),
-        "backend": backend(),
+        "device": in_words(device),
+        "backend": backend(device=device),
         "instruction set": _instruction_set(),
         "Winograd": "on" if winograd() else "off",
     }

@@ -23,7 +23,7 @@ RECORDED = ("pairs", "stack", "burst")
 MAY_CHANGE = {
     *RECORDED,
     *("pairs_file", "photos", "validation", "epochs", "workers", "title"),
-    *("accumulate", "shard_optimizer"),
+    *("accumulate", "shard_optimizer", "device"),
 }
 
 _DATA, _NETWORK, _TRAINING, _RUN = "Data", "Network", "Training", "Run"
@@ -180,6 +180,9 @@ class TrainingConfig(BaseModel):
     workers: int = _option(
         _RUN, 2, "Threads that prepare batches; changes nothing but the speed.", ge=1
     )
+    device: str = _option(
+        _RUN, "auto", "What computes: auto, cpu, cuda, cuda:1; by default a GPU if there is one."
+    )
 
 
 def flag(name: str) -> str:
@@ -194,7 +197,7 @@ def _as_it_starts(model: str, options: dict[str, object]) -> dict[str, object]:
     images."""
     from noise2noise.denoiser import Denoiser  # the command's options need none of it
 
-    info = Denoiser.load(model).info
+    info = Denoiser.load(model, "cpu").info
     sizes = {name: size for name, size in info.sizes.items() if name != "channels"}
     given = options.get("sizes", {})
     if not isinstance(given, dict):

@@ -15,7 +15,7 @@ def shipped_score(trainer: Trainer) -> tuple[str, float]:
     """The shipped model for so many channels, and its mean PSNR over the validation images in dB,
     with the noise estimated from each, as `noise2noise denoise` does."""
     name = "photo" if trainer.source.channels == 3 else "grey"
-    denoiser, values = Denoiser.load(name), []
+    denoiser, values = Denoiser.load(name, trainer.device), []
     for noisy, reference in trainer.validation.pairs:
         result = denoiser.denoise_unit(noisy)
         if trainer.validation.reference_is_clean:

@@ -37,7 +37,8 @@ def completed(asked: Mapping[str, Any], recipe: Path | None) -> dict[str, Any]:
 
 
 def stored(out: Path, asked: Mapping[str, Any], overwrite: bool) -> TrainingConfig:
-    """The run's own configuration, and what is given again; the Trainer compares the two.
+    """The run's own configuration, and what is given again; the Trainer compares the two. The
+    device that it ran on needn't be here.
 
     Raises:
         UserError: there is no run, it is written to, or it is to be replaced as well.
@@ -52,7 +53,7 @@ def stored(out: Path, asked: Mapping[str, Any], overwrite: bool) -> TrainingConf
                 f"the run in {out} does not learn from {flag(name)}; leave it out to resume, or "
                 "start a new run in another folder"
             )
-    return configure(**{**kept.model_dump(), **asked})
+    return configure(**{**kept.model_dump(exclude={"device"}), **asked})
 
 
 def new(out: Path, asked: Mapping[str, Any], overwrite: bool) -> TrainingConfig:

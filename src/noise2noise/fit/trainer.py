@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -34,8 +33,9 @@ from chainrule import (
 from chainrule.optimizers import Optimizer
 from chainrule.schedules import Schedule
 from noise2noise import networks
-from noise2noise.data import PairSource, batches, steps_per_epoch
+from noise2noise.data import PairSource, ValidationSet, batches, steps_per_epoch
 from noise2noise.denoiser import Denoiser
+from noise2noise.device import batches_on, infer, resolved
 from noise2noise.errors import DivergedError, UserError
 from noise2noise.fit.checkpoint import Checkpoint
 from noise2noise.fit.configuration import MAY_CHANGE, TrainingConfig
@@ -77,31 +77,39 @@ class Trainer:
         config: what to do.
         folder: where the run is kept; created if need be.
         observer: is told what happens, and may stop it; silent by default.
+        data: what `open_data` makes of the configuration, where that was done already.
 
     Attributes:
+        device: what computes.
         source, validation: what is learned from, and measured on.
         epochs, passes: how long to train, and how often an epoch goes over the data.
         model, sizes: the network and all its sizes.
         position: where the run stands.
 
     Raises:
-        UserError: the data can't be used.
+        UserError: the data or the device can't be used.
     """
 
     def __init__(
-        self, config: TrainingConfig, folder: str | Path, observer: Observer | None = None
+        self,
+        config: TrainingConfig,
+        folder: str | Path,
+        observer: Observer | None = None,
+        data: tuple[PairSource, ValidationSet] | None = None,
     ) -> None:
         self.config, self.files = config, RunFolder(folder)
         self.observer = Observer() if observer is None else observer
-        self.source, self.validation = open_data(config, self.observer.track)
-        self.sizes = _sizes_for(config, self.source)
+        self.device = resolved(config.device)
+        self.source, self.validation = data or open_data(config, self.observer.track)
+        self.sizes = sizes_for(config, self.source)
         with networks.seeded(config.seed):
             self.model = fuse(networks.build(config.architecture, **self.sizes))
         if config.start_from is not None:
-            networks.copy_weights(Denoiser.load(config.start_from).model, self.model)
+            networks.copy_weights(Denoiser.load(config.start_from, "cpu").model, self.model)
+        self.model.to(self.device)
         self.loss = LOSSES[config.loss]()
         self.team = Team(self.model, config.accumulate, config.shard_optimizer)
-        self.optimizer = _optimizer(config, self.team.stepped)
+        self.optimizer = optimizer_of(config, self.team.stepped)
         self.steps = Steps(self.model, self.loss, self.optimizer, config.clip_norm)
         self.average = None if config.ema is None else Average(self.model, config.ema)
         self._whole = self.source
@@ -170,8 +178,9 @@ class Trainer:
             )
         position.restarts += restarted
         self.position = position
-        if checkpoint.warning():
-            self.observer.on_message(checkpoint.warning())
+        warning = checkpoint.warning(self.device)
+        if warning:
+            self.observer.on_message(warning)
 
     def _check_same_run(self, checkpoint: Checkpoint) -> None:
         stored = TrainingConfig.model_validate_json(checkpoint.facts["config"])
@@ -231,7 +240,7 @@ class Trainer:
             self.team.share,
         )
         with closing(epoch):
-            for noisy, target in epoch:
+            for noisy, target in batches_on(self.device, epoch):
                 self._step(noisy, target)
                 now = time.monotonic()
                 position.seconds = before + now - started
@@ -337,7 +346,7 @@ class Trainer:
 
     def _prediction(self, noisy: np.ndarray, guidance: Guidance | None) -> np.ndarray:
         x = noisy if guidance is None else guidance.input(noisy, 1)
-        y = self.model.infer(torch.from_numpy(x)[None])[0].numpy()
+        y = infer(self.model, x[None])[0]
         return y if guidance is None else guidance.result(y)
 
     # -- what is kept -----------------------------------------------------------------------------
@@ -401,7 +410,12 @@ def _epochs(config: TrainingConfig, steps: int, passes: int) -> int:
     return max(-(-rounds // passes), -(-least // steps))
 
 
-def _sizes_for(config: TrainingConfig, source: PairSource) -> dict[str, int]:
+def sizes_for(config: TrainingConfig, source: PairSource) -> dict[str, int]:
+    """All sizes of the network that is to learn from a source.
+
+    Raises:
+        UserError: another number of channels is asked for than the images have.
+    """
     asked = config.sizes.get("channels", source.channels)
     if asked != source.channels:
         raise UserError(
@@ -411,7 +425,8 @@ def _sizes_for(config: TrainingConfig, source: PairSource) -> dict[str, int]:
     return networks.sizes_of(config.architecture, {**config.sizes, "channels": asked})
 
 
-def _optimizer(config: TrainingConfig, parameters: list[Tensor]) -> Optimizer:
+def optimizer_of(config: TrainingConfig, parameters: list[Tensor]) -> Optimizer:
+    """What steps these parameters."""
     if config.optimizer == "sgd":
         return SGD(parameters, config.learning_rate, config.momentum)
     return (Adam if config.optimizer == "adam" else AdamW)(parameters, config.learning_rate)

@@ -49,7 +49,9 @@ def needed(network: Network, header: Header, side: int, reading: Held, writing: 
     height = min(side, header.height + network.missing(header.height))
     width = min(side, header.width + network.missing(header.width))
     channels = max(network.channels, header.colours)
-    tile = network.tile_bytes(height, width) + 4 * _ARRAYS * channels * height * width
+    tile = 4 * _ARRAYS * channels * height * width
+    if network.shares_memory:
+        tile += network.tile_bytes(height, width)
     band = height * header.width * header.samples * header.dtype.itemsize
     working = _FIXED + tile + _BANDS * band
     if header.planes > 1:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from chainrule import Module, backend, fuse, record
+from noise2noise.device import forget, free_memory, home, infer
 from noise2noise.errors import out_of_memory
 from noise2noise.inference.learned import Learned
 from noise2noise.networks import Needs
@@ -22,6 +22,9 @@ TILE = 704
 Smaller ones overlap more; larger ones fit the caches less, and powers of two worst. The shipped
 models take least time for a pixel with 700 to 900."""
 
+GPU_TILE = 1408
+"""The same on a GPU, which has more to do at once than a processor, if its memory is enough."""
+
 _OVERLAPS = 8.5
 """A tile is at least so many times as large as it overlaps its neighbours: what is computed twice
 is then three quarters of what counts. Half a one more than 8, because of the powers of two."""
@@ -33,8 +36,9 @@ have nothing left of a smaller one."""
 _RECORDED = 256  # side of the tile that is recorded to learn what a pixel costs
 # Of the memory that recorded tensors need at once, what the kernels take: they keep half as much
 # again, and a little, to hand it out anew; the reference's convolutions copy each window.
-_KERNELS, _KEPT = 1.7, 2**25
+_NEEDED = {"native": (1.7, 2**25), "triton": (2, 0)}
 _REFERENCE = 10
+_SHARE = 0.5  # of a GPU's free memory, for a tile
 
 
 class Network:
@@ -70,30 +74,42 @@ class Network:
 
     @property
     def best_tile(self) -> int:
-        """The side of a tile with which a pixel takes least time."""
-        side = max(TILE, 2 * self.least_tile, _OVERLAPS * self.overlap)
-        return int(side) // self.multiple * self.multiple
+        """The side of a tile with which a pixel takes least time; on a GPU of those that fit into
+        its free memory."""
+        free = free_memory(home(self.model))
+        usual = TILE if free is None else GPU_TILE
+        side = int(max(usual, 2 * self.least_tile, _OVERLAPS * self.overlap))
+        side -= side % self.multiple
+        while free is not None and self.tile_bytes(side, side) > _SHARE * free:
+            if side - self.multiple < self.least_tile:
+                break
+            side -= self.multiple
+        return side
 
     def missing(self, length: int) -> int:
         """How many pixels are needed beyond `length`."""
         return -(-max(length, SMALLEST) // self.multiple) * self.multiple - length
 
     def tile_bytes(self, height: int, width: int) -> int:
-        """How much memory `run` takes at most for a tile: by the tensors of a recorded run that are
-        alive at once, and by what the backend needs besides, as it was measured."""
+        """How much memory of its device `run` takes at most for a tile: by the tensors of a
+        recorded run that are alive at once, and by what the backend needs besides, as measured."""
         if not self._bytes_per_pixel:
             side = -(-_RECORDED // self.multiple) * self.multiple
             recording = record(self.model, (1, self.channels + self.needs.levels, side, side))
             alive = max((op.alive_bytes for op in recording.ops), default=0)
             self._bytes_per_pixel = alive / side**2
-        compiled = backend() == "native"
-        alive = self._bytes_per_pixel * height * width
-        return int(alive * (_KERNELS if compiled else _REFERENCE)) + compiled * _KEPT
+        factor, kept = _NEEDED.get(backend(device=home(self.model)), (_REFERENCE, 0))
+        return int(self._bytes_per_pixel * height * width * factor) + kept
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether its device has the memory that the image is in."""
+        return home(self.model).type == "cpu"
 
     def run(self, x: np.ndarray, turns: bool = False) -> np.ndarray:
         """The result for a tile, (C, H, W), from its input, (C, H, W) or (C + levels, H, W).
 
-        Where the memory is not enough the tile is cut into smaller ones.
+        Where its device's memory is not enough the tile is cut into smaller ones.
 
         Arguments:
             x: float32; height and width are multiples of `multiple`.
@@ -108,10 +124,11 @@ class Network:
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         try:
-            return self.model.infer(torch.from_numpy(x)[None])[0].numpy()
+            return infer(self.model, x[None])[0]
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error) or max(x.shape[1:]) <= self.least_tile:
                 raise
+        forget(home(self.model))
         return self._run_in_parts(x)
 
     def _run_in_parts(self, x: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 
 from noise2noise.batch import Models
 from noise2noise.denoiser import Denoiser
+from noise2noise.device import AUTO
 from noise2noise.errors import UserError
 from noise2noise.files import (
     BAND,
@@ -53,6 +54,7 @@ def denoise_dask(
     settings: Settings = USUAL,
     said: Said = NOTHING,
     quality: str = "balanced",
+    device: str = AUTO,
 ) -> da.Array:
     """Denoise an array that may be larger than memory. Returns at once.
 
@@ -65,6 +67,7 @@ def denoise_dask(
         settings: what is asked for. `memory` limits the tiles, not what Dask takes for chunks.
         said: of the array where it isn't what the shape and the values say.
         quality: of the model that is chosen; `settings.turns` is what "best" adds.
+        device: what computes, by its name wherever that is.
 
     Returns:
         The same shape, dtype and chunks.
@@ -78,7 +81,7 @@ def denoise_dask(
         raise UserError("a Dask array keeps its dtype; use .astype on the result")
     models = Models(None if model is None else str(model), quality)
     candidates = [models.named] if models.named else _candidates(models, array.header)
-    way = _Way(tuple((name, digest_of(name)) for name in candidates), settings)
+    way = _Way(tuple((name, digest_of(name)) for name in candidates), settings, device)
     for denoiser in way.denoisers:
         denoiser.check(settings)
     return array.back(_denoised(array, way)).rechunk(x.chunks)
@@ -97,14 +100,16 @@ class _Way:
     Attributes:
         models: names and digests of those of which one is chosen.
         settings: what is asked for.
+        device: what computes.
     """
 
     models: tuple[tuple[str, str], ...]
     settings: Settings
+    device: str = AUTO
 
     @property
     def denoisers(self) -> list[Denoiser]:
-        return [loaded(*model) for model in self.models]
+        return [loaded(*model, self.device) for model in self.models]
 
     def chosen(self, first: Stack | None) -> int:
         """Which model suits a stack, of which the first plane is looked at."""

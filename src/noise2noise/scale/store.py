@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from noise2noise.batch import Errand
 from noise2noise.denoiser import Denoiser, Outcome
+from noise2noise.device import AUTO
 from noise2noise.errors import UserError
 from noise2noise.files import (
     BAND,
@@ -42,7 +43,11 @@ _ROWS = 4 * BAND  # that are looked at in one go
 
 
 def denoise_store(
-    client: Client, errand: Errand, stack: Stack, threads: int | None = None
+    client: Client,
+    errand: Errand,
+    stack: Stack,
+    threads: int | None = None,
+    device: str = AUTO,
 ) -> Outcome:
     """Denoise an image by all workers of a client.
 
@@ -56,6 +61,7 @@ def denoise_store(
             each worker's; a run with the same key goes on where one was stopped.
         stack: the image, opened; it can't be read afterwards.
         threads: on how many cores a worker computes; None for as many as it does anyway.
+        device: what computes, by its name at the workers.
 
     Raises:
         UserError: it can't be done in pieces, or some of them could not be done.
@@ -76,6 +82,7 @@ def denoise_store(
         digest_of(errand.model),
         errand.settings,
         threads,
+        device,
     )
     return _Store(client, errand, job, stack).made()
 
@@ -97,7 +104,7 @@ class _Store:
 
     def made(self) -> Outcome:
         job, settings = self._job, self._errand.settings
-        denoiser = Denoiser.load(job.model)
+        denoiser = Denoiser.load(job.model, "cpu")  # only looked at: the workers compute
         denoiser.check(settings)
         axes, packed = zarr_write.arrangement(self._header)
         along = [packed[place] for place in axes.order]

@@ -20,6 +20,7 @@ import torch
 
 from noise2noise.batch import SharedMemory
 from noise2noise.denoiser import Denoiser
+from noise2noise.device import AUTO
 from noise2noise.errors import UserError
 from noise2noise.files import Look, Part, Stack, Survey, look, open_stack, result_of, slabs
 from noise2noise.files.axes import Axes
@@ -64,6 +65,7 @@ class Job:
         digest: of its weights.
         settings: what is asked for; the memory is a worker's.
         threads: a worker computes on so many cores; None for as many as it does anyway.
+        device: what computes, by its name at the worker.
     """
 
     source: Path
@@ -73,6 +75,7 @@ class Job:
     digest: str
     settings: Settings
     threads: int | None
+    device: str = AUTO
 
     @contextmanager
     def opened(self) -> Iterator[Stack]:
@@ -85,7 +88,7 @@ class Job:
         """The model, loaded when it is first asked for."""
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-        return loaded(self.model, self.digest)
+        return loaded(self.model, self.digest, self.device)
 
 
 def digest_of(model: str) -> str:
@@ -93,24 +96,24 @@ def digest_of(model: str) -> str:
     return hashlib.sha256(find_model(model).read_bytes()).hexdigest()
 
 
-def loaded(model: str, digest: str) -> Denoiser:
+def loaded(model: str, digest: str, device: str = AUTO) -> Denoiser:
     """A model with these weights, loaded by whoever asks first.
 
     Raises:
-        UserError: it isn't there, or has other weights here.
+        UserError: it isn't there, or has other weights here; or the device isn't.
     """
     with _LOADING:
-        return _loaded(model, digest)
+        return _loaded(model, digest, device)
 
 
 @functools.lru_cache(2)
-def _loaded(model: str, digest: str) -> Denoiser:
+def _loaded(model: str, digest: str, device: str) -> Denoiser:
     if digest_of(model) != digest:
         raise UserError(
             f"the model {model} isn't the same here as where it was asked for; install the same "
             "version everywhere, or name a file that all workers see"
         )
-    return Denoiser.load(model)
+    return Denoiser.load(model, device)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import torch
 from chainrule import Module
 from noise2noise import networks
 from noise2noise.denoiser import Denoiser
+from noise2noise.device import home
 from noise2noise.networks.adapted import Adapted
 from noise2noise.single.sample import Sample
 
@@ -33,7 +34,7 @@ def adapted(denoiser: Denoiser, samples: Sequence[Sample]) -> Adapted:
     """
     sizes = denoiser.info.sizes
     state = {name: value.clone() for name, value in denoiser.model.state_dict().items()}
-    network = networks.build(ARCHITECTURE, **sizes)
+    network = networks.build(ARCHITECTURE, **sizes).to(home(denoiser.model))
     assert isinstance(network, Adapted)
     if denoiser.info.architecture == ARCHITECTURE:
         network.load_state_dict(state)

@@ -16,6 +16,7 @@ import torch
 from chainrule import Module
 from chainrule.serialization import save_tensors
 from noise2noise.denoiser import Denoiser
+from noise2noise.device import home
 from noise2noise.errors import UserError
 from noise2noise.files import Stack
 from noise2noise.inference import USUAL, Settings
@@ -241,7 +242,8 @@ def _from_scratch(
 ) -> Denoiser:
     """A denoiser that learned from the samples, or the one that stands where it isn't better."""
     held = [pair.held for pair in pairs]
-    network, steps = learn(samples, held, SCRATCH_STEPS, rng, budget, progress)
+    where = home(start.model)
+    network, steps = learn(samples, held, SCRATCH_STEPS, rng, budget, progress, where)
     progress(1.0)
     other = Fitting(network, pairs, start.multiple, rng, budget, told=False)
     if not fitting.compare(LEARNED, other, steps):
@@ -315,7 +317,8 @@ def _holding_level(network: Adapted, samples: Sequence[Sample]) -> Callable[[], 
         count = len(known[name])
         bins = np.rint(place * (count - 1)) if not last else np.minimum(place * count, count - 1)
         counts = np.bincount(bins.astype(np.int64), minlength=count)
-        shares.append((known[name], torch.from_numpy((counts / counts.sum()).astype(np.float32))))
+        share = torch.from_numpy((counts / counts.sum()).astype(np.float32))
+        shares.append((known[name], share.to(known[name])))
 
     def hold() -> None:
         for weight, share in shares:

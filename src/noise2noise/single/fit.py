@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from chainrule import MSE, Adam, Module, fuse
+from noise2noise.device import home, infer, moved
 from noise2noise.single.sample import Pair
 
 Progress = Callable[[float], None]
@@ -108,7 +109,7 @@ class Fitting:
             for rows, columns in _grid(pair.held.shape, self._side):
                 held = pair.held[rows, columns]
                 x, y = _both([_window(pair, rows, columns)], self._told)
-                z = self._run.infer(torch.from_numpy(x)).numpy()
+                z = infer(self._run, x)
                 square = np.square(z - y, dtype=np.float64).mean((0, 1)) * held
                 sums.append(_by_parts(square))
                 count += int(held.sum())
@@ -186,11 +187,12 @@ class Fitting:
         return better
 
     def _step(self, optimizer: Adam, loss: MSE) -> None:
-        x, y, held = self._batch()
+        device = home(self._run)
+        x, y, held = (moved(torch.from_numpy(part), device) for part in self._batch())
         optimizer.zero_grad()
-        z = self._run.forward(torch.from_numpy(x))
+        z = self._run.forward(x)
         # What is held back gives no gradient: it is taken for right.
-        target = torch.from_numpy(y).where(torch.from_numpy(~held), z)
+        target = y.where(~held, z)
         loss.forward(z, target)
         self._run.backward(loss.backward(), input_gradient=False)
         optimizer.step()

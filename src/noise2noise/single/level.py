@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from noise2noise.denoiser import Denoiser
+from noise2noise.device import infer
 from noise2noise.single.sample import Sample
 
 _SIDE = 192  # pixels of the square of each sample that is looked at
@@ -44,6 +44,5 @@ def level(denoiser: Denoiser, samples: Sequence[Sample]) -> float:
 def _result(denoiser: Denoiser, image: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     height, width = (-size % denoiser.multiple for size in image.shape[1:])
     x = np.pad(np.concatenate([image, sigma]), ((0, 0), (0, height), (0, width)), "reflect")
-    with torch.no_grad():
-        y = denoiser.model.infer(torch.from_numpy(np.ascontiguousarray(x, np.float32))[None])
-    return y[0].numpy()[:, : image.shape[1], : image.shape[2]]
+    y = infer(denoiser.model, np.ascontiguousarray(x, np.float32)[None])[0]
+    return y[:, : image.shape[1], : image.shape[2]]

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from chainrule import Adam, Graph, Module, Tape, fuse
 from noise2noise import networks
+from noise2noise.device import CPU, moved
 from noise2noise.single.fit import Budget, Progress
 from noise2noise.single.sample import Sample
 
@@ -67,6 +68,7 @@ def learn(
     rng: np.random.Generator,
     budget: Budget,
     progress: Progress,
+    device: torch.device = CPU,
 ) -> tuple[Module, int]:
     """A network that has learned from samples of one image.
 
@@ -77,13 +79,14 @@ def learn(
         rng: chooses squares, and seeds the weights.
         budget: of time; learning ends when it is spent.
         progress: told how far it is.
+        device: what computes.
 
     Returns:
         The network, (N, C, H, W) to the same, and how many steps it took.
     """
     channels = len(samples[0].image)
     with networks.seeded(int(rng.integers(2**31))):
-        network = networks.build(ARCHITECTURE, channels=channels)
+        network = networks.build(ARCHITECTURE, channels=channels).to(device)
     passes = _passes(fuse(network))
     optimizer = Adam(network.parameters(), lr=_RATE)
     areas = np.array([each.size for each in held], np.float64)
@@ -92,7 +95,8 @@ def learn(
         progress(step / steps)
         optimizer.param_groups[0]["lr"] = _RATE / 2 ** (step * (_HALVED + 1) // steps)
         place = int(rng.choice(len(samples), p=areas / areas.sum()))
-        _step(passes, optimizer, *_square(samples[place].image, held[place], rng))
+        square = _square(samples[place].image, held[place], rng)
+        _step(passes, optimizer, *(moved(part, device) for part in square))
         step += 1
     return network, step
 

@@ -34,6 +34,7 @@ from chainrule.optimizers import Optimizer
 from chainrule.serialization import replacing, save_tensors
 from noise2noise import networks
 from noise2noise.data import Track
+from noise2noise.device import CPU, home
 from noise2noise.errors import UserError
 from noise2noise.fit import Checkpoint, Steps
 from noise2noise.metrics import mean_psnr
@@ -196,7 +197,12 @@ def _epochs(rows: list[dict[str, Any]]) -> list[Epoch]:
 
 
 def train(
-    spec: Spec, images: Images, runs: Path, track: Track, say: Callable[[str], None]
+    spec: Spec,
+    images: Images,
+    runs: Path,
+    track: Track,
+    say: Callable[[str], None],
+    device: torch.device = CPU,
 ) -> Result:
     """The run's result; trains for it unless it is there, from where the run stopped.
 
@@ -208,6 +214,7 @@ def train(
         images: at least `spec.pairs` pairs.
         runs: the folder that holds the runs' folders.
         track, say: where progress and a line for each epoch go.
+        device: what computes.
 
     Raises:
         UserError: the run's folder can't be written, or a file in it is damaged.
@@ -217,7 +224,7 @@ def train(
         return done
     try:
         (runs / spec.key).mkdir(parents=True, exist_ok=True)
-        run = _Run(spec, images, runs / spec.key, say)
+        run = _Run(spec, images, runs / spec.key, say, device)
         while len(run.epochs) < spec.epochs and run.diverged is None:
             run.train_epoch(track)
             say(run.line())
@@ -250,11 +257,17 @@ class _Run:
     """A run at work in its folder."""
 
     def __init__(
-        self, spec: Spec, images: Images, folder: Path, say: Callable[[str], None]
+        self,
+        spec: Spec,
+        images: Images,
+        folder: Path,
+        say: Callable[[str], None],
+        device: torch.device,
     ) -> None:
-        self.spec, self.folder, self.images = spec, folder, images
-        self.first, self.second = images.first[: spec.pairs], images.second[: spec.pairs]
-        self.model = new_network(spec)
+        self.spec, self.folder, self.images, self.device = spec, folder, images, device
+        sides = (images.first[: spec.pairs], images.second[: spec.pairs])
+        self.first, self.second = (side.to(device) for side in sides)  # bytes: all of them fit
+        self.model = new_network(spec).to(device)
         self.optimizer = new_optimizer(spec, self.model)
         self.steps = Steps(fuse(self.model), MSE(), self.optimizer)
         self.epochs: list[Epoch] = []
@@ -275,13 +288,14 @@ class _Run:
             raise UserError(
                 f"{self.last} is damaged; remove it to begin that run anew: {error}"
             ) from error
-        if checkpoint.warning():
-            say(f"{self.spec.key}: {checkpoint.warning()}")
+        warning = checkpoint.warning(self.device)
+        if warning:
+            say(f"{self.spec.key}: {warning}")
 
     def train_epoch(self, track: Track) -> None:
         epoch, started, total = len(self.epochs) + 1, time.perf_counter(), 0.0
         order = np.random.default_rng((self.spec.seed, epoch)).permutation(self.spec.pairs)
-        chunks = torch.from_numpy(order).split(self.spec.batch)
+        chunks = torch.from_numpy(order).to(self.device).split(self.spec.batch)
         title = f"{self.spec.architecture} {epoch}/{self.spec.epochs}"
         for chosen in track(chunks, title, len(chunks)):
             x, y = unit(self.first[chosen]), unit(self.second[chosen])
@@ -348,9 +362,10 @@ def unit(images: Tensor) -> Tensor:
 
 
 def predict(model: Module, images: Tensor) -> Tensor:
-    """The network's predictions for uint8 images: float32 in [0, 1]."""
-    model, chunks = fuse(model), images.split(_BATCH_OF_INFERENCE)
-    return torch.cat([model.infer(unit(chunk)) for chunk in chunks]).clamp_(0, 1)
+    """The network's predictions for uint8 images: float32 in [0, 1], on the CPU."""
+    model, device, chunks = fuse(model), home(model), images.split(_BATCH_OF_INFERENCE)
+    made = [model.infer(unit(chunk.to(device))).cpu() for chunk in chunks]
+    return torch.cat(made).clamp_(0, 1)
 
 
 def measure(model: Module, inputs: Tensor, references: Tensor) -> tuple[float, float]:
@@ -358,7 +373,7 @@ def measure(model: Module, inputs: Tensor, references: Tensor) -> tuple[float, f
 
     NaN for both where a prediction is not finite.
     """
-    prediction, wanted = predict(model, inputs), unit(references)
+    prediction, wanted = predict(model, inputs), unit(references.cpu())
     if not prediction.isfinite().all():
         return math.nan, math.nan
     error = float((prediction.double() - wanted).square().mean())

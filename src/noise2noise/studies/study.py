@@ -9,9 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import torch
+
 from chainrule.serialization import replacing
 from noise2noise.benchmark.machine import this_machine
 from noise2noise.data import Track
+from noise2noise.device import CPU
 from noise2noise.errors import UserError
 from noise2noise.studies import against_torch, data
 from noise2noise.studies.runs import PAIRS, Images, Result, Spec, result_of, train
@@ -114,10 +117,11 @@ class Lab:
     Arguments:
         folder: `data.prepare` has put the images there.
         quick: whether only some of the validation images are used.
+        device: what trains.
     """
 
-    def __init__(self, folder: Path, quick: bool) -> None:
-        self.folder, self.quick = folder, quick
+    def __init__(self, folder: Path, quick: bool, device: torch.device = CPU) -> None:
+        self.folder, self.quick, self.device = folder, quick, device
 
     @cached_property
     def images(self) -> Images:
@@ -143,7 +147,7 @@ class Lab:
         asked = {"scale": asdict(scale), "command": command, "machine": self.machine}
         self._write("asked", study.name, asked)
         for spec in dict.fromkeys(study.runs(scale).values()):
-            train(spec, self.images, self.runs, track, say)
+            train(spec, self.images, self.runs, track, say, self.device)
         if study.measure is not None and self.measured(study.name) is None:
             say(f"{study.name}: measuring")
             self.keep(study.name, study.measure(scale, self.images))

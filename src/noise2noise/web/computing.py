@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from noise2noise.denoiser import Denoiser
+from noise2noise.device import AUTO
 from noise2noise.errors import UserError
 from noise2noise.shipped import shipped_models
 
@@ -92,10 +93,13 @@ class Models:
     Arguments:
         named: model files or folders of runs.
         runs: a folder of runs, of which each that has a model is offered.
+        device: what computes them.
     """
 
-    def __init__(self, named: tuple[str, ...] = (), runs: Path | None = None) -> None:
-        self._named, self._runs = named, runs
+    def __init__(
+        self, named: tuple[str, ...] = (), runs: Path | None = None, device: str = AUTO
+    ) -> None:
+        self._named, self._runs, self._device = named, runs, device
         self._loaded: dict[tuple[str, int], Denoiser] = {}
         self._lock = threading.Lock()
 
@@ -113,7 +117,7 @@ class Models:
         with self._lock:
             found = self._loaded.get((name, version))
             if found is None:
-                found = Denoiser.load(name if path is None else path)
+                found = Denoiser.load(name if path is None else path, self._device)
                 self._loaded = {key: each for key, each in self._loaded.items() if key[0] != name}
                 self._loaded[name, version] = found
             return found

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from noise2noise.device import AUTO
 from noise2noise.fit.folder import LOG, RunFolder
 from noise2noise.fit.lock import is_locked
 from noise2noise.fit.pictures import Pictures
@@ -33,9 +34,11 @@ class Runs:
 
     Attributes:
         folder: where they are.
+        device: what computes those that are resumed.
     """
 
     folder: Path
+    device: str = AUTO
 
     def names(self) -> list[str]:
         """What they are called: their folders, below `folder`."""
@@ -105,6 +108,7 @@ class Runs:
         if not files.last.is_file():
             raise RefusedError(409, f"{name} holds no last.safetensors to go on from")
         command = [sys.executable, "-m", "noise2noise", "train", "--resume"]
+        command += ["--device", self.device]
         with (files.path / LOG).open("wb") as log:
             subprocess.Popen(
                 [*command, "--out", str(files.path)],

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from noise2noise.device import AUTO
 from noise2noise.errors import UserError
 from noise2noise.web.computing import Models
 from noise2noise.web.guard import Guard, is_loopback
@@ -35,6 +36,7 @@ class Serving:
         runs: a folder of training runs to show; None for none.
         limits: of pages.
         root: where temporary folders are made; None for the system's place.
+        device: what computes.
     """
 
     token: str
@@ -43,12 +45,14 @@ class Serving:
     runs: Path | None = None
     limits: Limits = field(default_factory=Limits)
     root: Path | None = None
+    device: str = AUTO
 
 
 def application(serving: Serving) -> Starlette:
     """The application; its temporary folder is there as long as it runs."""
-    room = Room.of(serving.limits, Models(serving.models, serving.runs))
-    hall = Hall(room, Runs(serving.runs) if serving.runs else None, serving.root)
+    room = Room.of(serving.limits, Models(serving.models, serving.runs, serving.device))
+    runs = Runs(serving.runs, serving.device) if serving.runs else None
+    hall = Hall(room, runs, serving.root)
     made = Starlette(
         routes=all_routes(hall),
         middleware=[Middleware(Guard, listening=serving.host, token=serving.token)],

@@ -121,7 +121,7 @@ def test_a_run_goes_on_in_a_process_of_its_own(runs, monkeypatch):
     )
     Runs(runs).resume("deep/first")
     folder = str(runs / "deep" / "first")
-    command = ["-m", "noise2noise", "train", "--resume", "--out", folder]
+    command = ["-m", "noise2noise", "train", "--resume", "--device", "auto", "--out", folder]
     assert started == [[sys.executable, *command]]
     with pytest.raises(RefusedError, match=r"no last\.safetensors"):
         Runs(runs).resume("begun")
