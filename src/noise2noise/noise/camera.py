@@ -38,18 +38,25 @@ a flat grey area minus its value, in 8-bit units, behind it the noise's standard
 | 0.004      | 8.1 (6.5)  | -2.3 (10)  | -2.1 (10)  | -0.9 (8.3) | -0.5 (7.5) | -4.5 (3.9) |
 | 0.012      | 16.8 (13)  | 0.7 (16)   | -6.1 (19)  | -3.6 (17)  | -1.6 (14)  | -8.2 (7.5) |
 
+Two images of a pair are two shots of one camera: its settings are drawn once for both, and what
+it does to the picture besides the noise is no noise to learn from. So a network learns to leave
+sharpness and compression alone.
+
 Grey images pass as colour ones and leave as their brightness; other numbers of channels are
 refused.
 """
 
+from __future__ import annotations
+
 import functools
 import io
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from noise2noise.noise.family import Builder, Corruption, span, span_text
+from noise2noise.noise.family import Builder, Corruption, Scene, span, span_text
 from noise2noise.noise.film import convolved, gaussian_weights
 from noise2noise.noise.sensor import uniform_in_logarithm
 
@@ -64,30 +71,87 @@ def _build_camera(numbers: str) -> Corruption:
     shot = span(texts[0], "shot noise", above=0, below=1)
     quality = span(texts[1], "JPEG's quality", at_least=1, below=101)
     spec = f"camera:{span_text(*shot)},{span_text(*quality)}"
-    draw = functools.partial(_camera, shot=shot, quality=quality)
-    return Corruption(spec, unbiased=False, _draw=draw)
+    scene = functools.partial(_Scene.drawn, shot=shot, quality=quality)
+    draw = functools.partial(_one_shot, scene=scene)
+    return Corruption(spec, unbiased=False, _draw=draw, _scene=scene)
 
 
-def _camera(
-    clean: np.ndarray,
-    rng: np.random.Generator,
-    shot: tuple[float, float],
-    quality: tuple[float, float],
-) -> np.ndarray:
-    if len(clean) not in (1, 3):
-        raise ValueError(f"camera needs grey or colour images, got {len(clean)} channels")
-    srgb = np.broadcast_to(clean, (3, *clean.shape[1:])).clip(0, 1)
-    correction = _colour_correction(rng.uniform(1.2, 1.6))
-    gains = np.array([rng.uniform(1.9, 2.4), 1, rng.uniform(1.5, 1.9)], np.float32)[:, None, None]
-    linear = _mixed(np.linalg.inv(correction).astype(np.float32), _decoded(srgb))
-    first = tuple(rng.integers(0, 2, 2).tolist())
-    mosaic = _mosaic(np.maximum(linear, 0) / gains, first)
-    mosaic += _raw_noise(mosaic, uniform_in_logarithm(*shot, rng), rng)
-    balanced = (_demosaiced(mosaic, first) * gains).clip(0, 1)
-    finished = _encoded(_mixed(correction, balanced).clip(0, 1))
-    smoothed = _smoothed(finished, rng.uniform(0, 1), rng.uniform(0, _MOST_COLOUR_BLUR))
-    compressed = _compressed(smoothed, round(rng.uniform(*quality)), rng)
-    return compressed if len(clean) == 3 else np.tensordot(_LUMA, compressed, 1)[None]
+def _one_shot(clean: np.ndarray, rng: np.random.Generator, scene: Scene) -> np.ndarray:
+    return scene(clean, rng)(rng)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What a camera sees, and how it is set: what all its shots share. Called, it takes one.
+
+    Attributes:
+        mosaic: the raw values without noise, (H, W).
+        grey: whether shots are brightness only.
+        first: where in the mosaic's pattern the image begins, row and column.
+        shot, read: the noise's variance at a raw value x is `shot * x + read`.
+        gains: of the white balance, (3, 1, 1).
+        correction: the colour correction, (3, 3).
+        smoothing, colour_blur: see `_smoothed`.
+        quality: of the JPEG.
+        corner: where in JPEG's blocks the image begins, row and column.
+    """
+
+    mosaic: np.ndarray
+    grey: bool
+    first: tuple[int, int]
+    shot: float
+    read: float
+    gains: np.ndarray
+    correction: np.ndarray
+    smoothing: float
+    colour_blur: float
+    quality: int
+    corner: tuple[int, int]
+
+    @classmethod
+    def drawn(
+        cls,
+        clean: np.ndarray,
+        rng: np.random.Generator,
+        shot: tuple[float, float],
+        quality: tuple[float, float],
+    ) -> _Scene:
+        if len(clean) not in (1, 3):
+            raise ValueError(f"camera needs grey or colour images, got {len(clean)} channels")
+        srgb = np.broadcast_to(clean, (3, *clean.shape[1:])).clip(0, 1)
+        correction = _colour_correction(rng.uniform(1.2, 1.6))
+        gains = np.array([rng.uniform(1.9, 2.4), 1, rng.uniform(1.5, 1.9)], np.float32)
+        gains = gains[:, None, None]
+        linear = _mixed(np.linalg.inv(correction).astype(np.float32), _decoded(srgb))
+        first = _place(2, rng)
+        slope = uniform_in_logarithm(*shot, rng)
+        return cls(
+            mosaic=_mosaic(np.maximum(linear, 0) / gains, first),
+            grey=len(clean) == 1,
+            first=first,
+            shot=slope,
+            read=math.exp(rng.normal(2.18 * math.log(slope) + 1.2, 0.26)),
+            gains=gains,
+            correction=correction,
+            smoothing=rng.uniform(0, 1),
+            colour_blur=rng.uniform(0, _MOST_COLOUR_BLUR),
+            quality=round(rng.uniform(*quality)),
+            corner=_place(16, rng),  # with 4:2:0, blocks of colour have 16 pixels
+        )
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        spread = np.sqrt(np.float32(self.shot) * self.mosaic + np.float32(self.read))
+        raw = self.mosaic + spread * rng.standard_normal(self.mosaic.shape, dtype=np.float32)
+        balanced = (_demosaiced(raw, self.first) * self.gains).clip(0, 1)
+        finished = _encoded(_mixed(self.correction, balanced).clip(0, 1))
+        smoothed = _smoothed(finished, self.smoothing, self.colour_blur)
+        compressed = _compressed(smoothed, self.quality, self.corner)
+        return np.tensordot(_LUMA, compressed, 1)[None] if self.grey else compressed
+
+
+def _place(period: int, rng: np.random.Generator) -> tuple[int, int]:
+    row, column = rng.integers(0, period, 2).tolist()
+    return row, column
 
 
 def _decoded(srgb: np.ndarray) -> np.ndarray:
@@ -128,12 +192,6 @@ def _mosaic(image: np.ndarray, first: tuple[int, ...]) -> np.ndarray:
         where = _offset(row, column, first)
         mosaic[where] = image[channel][where]
     return mosaic
-
-
-def _raw_noise(mosaic: np.ndarray, shot: float, rng: np.random.Generator) -> np.ndarray:
-    read = math.exp(rng.normal(2.18 * math.log(shot) + 1.2, 0.26))
-    spread = np.sqrt(np.float32(shot) * mosaic + np.float32(read))
-    return spread * rng.standard_normal(mosaic.shape, dtype=np.float32)
 
 
 def _demosaiced(mosaic: np.ndarray, first: tuple[int, ...]) -> np.ndarray:
@@ -181,8 +239,8 @@ def _blurred(plane: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return convolved(np.pad(plane, len(weights) // 2, "symmetric"), weights)
 
 
-def _compressed(image: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarray:
-    top, left = rng.integers(0, 16, 2)  # with 4:2:0, blocks of colour have 16 pixels
+def _compressed(image: np.ndarray, quality: int, corner: tuple[int, int]) -> np.ndarray:
+    top, left = corner
     padded = np.pad(image.transpose(1, 2, 0), [(top, 0), (left, 0), (0, 0)], "symmetric")
     stored = Image.fromarray(np.rint(padded * 255).clip(0, 255).astype(np.uint8))
     buffer = io.BytesIO()

@@ -11,6 +11,9 @@ from noise2noise.noise.profile import NoiseProfile
 
 Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
+Scene = Callable[[np.ndarray, np.random.Generator], Callable[[np.random.Generator], np.ndarray]]
+"""Draws what all shots of a clean image (C, H, W) have in common, and returns what draws a shot."""
+
 Settings = Callable[[np.random.Generator, int], NoiseProfile]
 """The noise of one scene, drawn for an image of so many channels."""
 
@@ -34,6 +37,7 @@ class Corruption:
     # A partial of a module's function rather than a closure, so that it can be pickled for workers.
     _draw: Draw = field(repr=False, compare=False, kw_only=True)
     _settings: Settings | None = field(default=None, repr=False, compare=False, kw_only=True)
+    _scene: Scene | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     def draw(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """One noisy image.
@@ -51,8 +55,14 @@ class Corruption:
         return self._draw(self._cropped(clean), rng).astype(np.float32, copy=False)
 
     def pair(self, clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Two draws of the same clean image with independent noise; see `draw`."""
-        return self.draw(clean, rng), self.draw(clean, rng)
+        """Two draws of the same clean image with independent noise; see `draw`.
+
+        What two shots of one camera have in common, they have, too: all but the noise.
+        """
+        if self._scene is None:
+            return self.draw(clean, rng), self.draw(clean, rng)
+        shot = self._scene(self._cropped(clean), rng)
+        return shot(rng), shot(rng)
 
     @property
     def can_be_told(self) -> bool:

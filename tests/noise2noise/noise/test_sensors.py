@@ -105,6 +105,15 @@ def test_a_camera_with_hardly_any_noise_shows_the_picture():
         assert np.corrcoef(noisy[channel].ravel(), clean[channel].ravel())[0, 1] > 0.98
 
 
+def test_two_shots_of_a_pair_are_of_one_camera_as_it_was_set():
+    clean = data.astronaut().transpose(2, 0, 1).astype(np.float32)[:, :128, :128] / 255
+    corruption, rng = parse("camera:1e-9,60-98"), np.random.default_rng(0)
+    for _ in range(4):
+        first, second = corruption.pair(clean, rng)
+        assert np.abs(first - second).mean() * 255 < 0.3
+        assert np.abs(first - corruption.draw(clean, rng)).mean() * 255 > 0.6
+
+
 @pytest.mark.parametrize("shape", [(1, 40, 50), (3, 7, 5), (3, 2, 2), (1, 1, 3)])
 def test_a_camera_takes_images_of_any_size(shape):
     assert draw(CAMERA, np.full(shape, 0.5, np.float32)).shape == shape
