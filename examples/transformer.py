@@ -20,7 +20,7 @@ from beside import Batch, Curves, options, train, twin_step
 from torch import Tensor, nn
 
 import chainrule
-from chainrule import AdamW, CrossEntropy, Module, Tape, cosine, parameter, warmup
+from chainrule import AdamW, CrossEntropy, Module, Tape, capture, cosine, ops, parameter, warmup
 
 RATE, DECAY, BATCH, LENGTH = 3e-3, 0.1, 16, 64
 WIDTH, HEADS, BLOCKS = 64, 4, 2
@@ -34,12 +34,12 @@ class Position(Module):
 
     def run(self, x: Tensor, tape: Tape) -> Tensor:
         tape.push(self, x.shape[1])
-        return x + self.weight[: x.shape[1]]
+        return ops.shift(x, self.weight[: x.shape[1]])
 
     def back(self, gy: Tensor, tape: Tape) -> Tensor:
         (length,) = tape.take(self)
         gweight = torch.zeros_like(self.weight)
-        gweight[:length] = gy.sum(0)
+        gweight[:length] = ops.shift_grad(gy, 2)
         tape.add(self.weight, gweight)
         return gy
 
@@ -132,10 +132,16 @@ def main(arguments: Sequence[str] | None = None) -> Curves:
     model, loss = network(len(alphabet)), CrossEntropy()
     optimizer = AdamW(model.parameters(), weight_decay=DECAY)
 
-    def step(batch: Batch, lr: float) -> Tensor:
-        value = loss(model(batch[0]), batch[1])
+    def passes(characters: Tensor, following: Tensor) -> Tensor:
+        value = loss(model(characters), following)
         optimizer.zero_grad()
         model.backward(loss.backward(), input_gradient=False)
+        return value
+
+    captured = capture(passes, *excerpts(learn, BATCH))  # the same without Python, step after step
+
+    def step(batch: Batch, lr: float) -> Tensor:
+        value = captured(*batch)
         optimizer.lr = lr
         optimizer.step()
         return value

@@ -26,6 +26,7 @@ namespace {
 #include "pooling.hpp"
 #include "curves.hpp"
 #include "rows.hpp"
+#include "products.hpp"
 #include "attention.hpp"
 #include "rate.hpp"
 
@@ -81,6 +82,11 @@ const Kernels& CHAINRULE_JOIN(CHAINRULE_ISA, _kernels)() {
                                      scale_shift_gradient,
                                      cross_entropy,
                                      cross_entropy_gradient,
+                                     pick_rows,
+                                     add_to_rows,
+                                     sum_rows,
+                                     product,
+                                     product_gradient,
                                      attention,
                                      attention_gradient,
                                      fma_rate};

@@ -117,6 +117,32 @@ struct RowSizes {
     int threads;
 };
 
+// y (rows, outputs) = x (rows, depth) weight^T + bias, where x's rows are `pitch` floats apart and weight[o, k] is at o *
+// output_step + k * depth_step. The bias may be null.
+struct Product {
+    const float* x;
+    long pitch, rows, depth;
+    const float* weight;
+    long outputs, output_step, depth_step;
+    const float* bias;
+    float* y;
+    int threads;
+};
+
+// Rows of `size` values, `pitch` floats apart.
+struct Rows {
+    const float* data;
+    long pitch, size;
+};
+
+// gweight (outputs, inputs) = gy^T x, and gbias, the sum of gy's rows.
+struct ProductGradient {
+    Rows x, gy;
+    long rows;
+    float *gweight, *gbias;
+    int threads;
+};
+
 enum class Curve : int { gelu, gelu_tanh, silu };
 
 // A tensor (N, L, E) whose last dimension lies side by side: from one sample and one position to the next.
@@ -180,6 +206,11 @@ struct Kernels {
                           float* logs, float* share);
     void (*cross_entropy_gradient)(const RowSizes&, const float* logs, const int64_t* target, const float* share,
                                    float scale, float* glogits);
+    void (*pick_rows)(const RowSizes&, const int64_t* index, const float* table, float* y);
+    void (*add_to_rows)(const RowSizes&, const int64_t* index, const float* x, long targets, float* sums);
+    void (*sum_rows)(const RowSizes&, const float* x, float* sums);
+    void (*product)(const Product&);
+    void (*product_gradient)(const ProductGradient&);
     void (*attention)(const Attention&, float* y, float* logs);
     void (*attention_gradient)(const Attention&, const AttentionGradient&);
     double (*fma_rate)(int threads, long rounds, double (*seconds)());  // operations a second

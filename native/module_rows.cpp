@@ -2,68 +2,13 @@
 // cross-entropy. Numbers named as tensors are addresses; native/module.cpp says who owns them.
 #include <nanobind/nanobind.h>
 
-#include <utility>
-
 #include "binding.hpp"
-#include "plan.hpp"
 
 namespace nb = nanobind;
 using namespace nanobind::literals;
 
 namespace chainrule {
 namespace {
-
-// Rows, `pitch` floats apart, as an image of one column: the rows are its height, so that threads share them.
-Image rows_of(long data, long rows, long size, long pitch) {
-    return {address(data), 1, size, rows, 1, rows * pitch, 1, pitch, size};
-}
-
-Weight matrix(long data, long outputs, long inputs, long so, long sc) {
-    Weight weight{};
-    weight.data = address(data);
-    weight.so = so, weight.sc = sc;
-    weight.outputs = outputs, weight.inputs = inputs;
-    weight.groups = weight.height = weight.width = 1;
-    return weight;
-}
-
-AxisPlan plan(long size) { return AxisPlan::forward({1, 1, 1, 0, 1}, size); }
-
-// y (rows, outputs) = x (rows, inputs) weight^T + bias, a convolution by windows of one pixel; weight[o, c] is at o * so +
-// c * sc.
-void linear(long x, long pitch, long rows, long weight, long outputs, long inputs, long so, long sc, long bias, long y,
-            int threads) {
-    const AxisPlan down = plan(rows), across = plan(1);
-    Gather job{};
-    job.in.image = rows_of(x, rows, inputs, pitch);
-    job.weight = matrix(weight, outputs, inputs, so, sc);
-    job.bias = address(bias);
-    job.out = rows_of(y, rows, outputs, outputs);
-    job.vertical = down.axis(), job.horizontal = across.axis();
-    job.threads = threads;
-    active->gather(job);
-    release_scratch();
-}
-
-// gweight (outputs, inputs) = gy^T x, and the sum of gy's rows.
-void linear_gradients(long x, long x_pitch, long gy, long gy_pitch, long rows, long outputs, long inputs, long gweight,
-                      long gbias, int threads) {
-    const AxisPlan down = plan(rows), across = plan(1);
-    Correlate job{};
-    job.a.image = rows_of(x, rows, inputs, x_pitch);
-    job.b.image = rows_of(gy, rows, outputs, gy_pitch);
-    job.weight = matrix(gweight, outputs, inputs, inputs, 1);
-    job.b_sums = address(gbias);
-    job.vertical = down.axis(), job.horizontal = across.axis();
-    job.threads = threads;
-    // The same the other way round: what fills whole vectors better costs less.
-    Correlate turned = job;
-    std::swap(turned.a, turned.b);
-    std::swap(turned.a_sums, turned.b_sums);
-    turned.weight = matrix(gweight, inputs, outputs, 1, inputs);
-    active->correlate(active->correlate_cost(turned) < active->correlate_cost(job) ? turned : job);
-    release_scratch();
-}
 
 Attention attention(const nb::tuple& sizes, const nb::tuple& q, const nb::tuple& k, const nb::tuple& v, long padding,
                     long hidden, long added, bool each, bool causal, long keep, float scale, int threads) {
@@ -88,8 +33,46 @@ Attention attention(const nb::tuple& sizes, const nb::tuple& q, const nb::tuple&
 
 void bind_rows(nb::module_& m) {
     const nb::call_guard<nb::gil_scoped_release> unlocked;
-    m.def("linear", linear, unlocked);
-    m.def("linear_gradients", linear_gradients, unlocked);
+    m.def(
+        "linear",
+        [](long x, long pitch, long rows, long weight, long outputs, long inputs, long output_step, long input_step,
+           long bias, long y, int threads) {
+            active->product({address(x), pitch, rows, inputs, address(weight), outputs, output_step, input_step,
+                             address(bias), address(y), threads});
+            release_scratch();
+        },
+        unlocked);
+    m.def(
+        "linear_gradients",
+        [](long x, long x_pitch, long gy, long gy_pitch, long rows, long outputs, long inputs, long gweight, long gbias,
+           int threads) {
+            active->product_gradient({{address(x), x_pitch, inputs},
+                                      {address(gy), gy_pitch, outputs},
+                                      rows,
+                                      address(gweight),
+                                      address(gbias),
+                                      threads});
+            release_scratch();
+        },
+        unlocked);
+    m.def(
+        "pick_rows",
+        [](long index, long table, long rows, long size, long y, int threads) {
+            active->pick_rows({rows, size, threads}, address<int64_t>(index), address(table), address(y));
+        },
+        unlocked);
+    m.def(
+        "add_to_rows",
+        [](long index, long x, long rows, long size, long targets, long sums, int threads) {
+            active->add_to_rows({rows, size, threads}, address<int64_t>(index), address(x), targets, address(sums));
+        },
+        unlocked);
+    m.def(
+        "sum_rows",
+        [](long x, long rows, long size, long sums, int threads) {
+            active->sum_rows({rows, size, threads}, address(x), address(sums));
+        },
+        unlocked);
     m.def(
         "curve",
         [](long x, long y, long count, int kind, int threads) {

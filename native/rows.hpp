@@ -93,13 +93,13 @@ void standardize_gradient(const RowSizes& r, const float* g, const float* xhat, 
     });
 }
 
-// y = weight * x + bias, along each row; the bias may be null.
+// y = weight * x + bias, along each row; without a weight that is 1, without a bias 0.
 void scale_shift(const RowSizes& r, const float* x, const float* weight, const float* bias, float* y) {
     for_all_rows(r.rows, r.size, r.threads, [&](long row) {
         const float* from = x + row * r.size;
         float* to = y + row * r.size;
         for_vectors(r.size, [&](long i, long count) {
-            const vec product = load_some(from + i, count) * load_some(weight + i, count);
+            const vec at = load_some(from + i, count), product = weight ? at * load_some(weight + i, count) : at;
             store_some(to + i, bias ? product + load_some(bias + i, count) : product, int(count));
         });
     });
@@ -136,6 +136,53 @@ void scale_shift_gradient(const RowSizes& r, const float* gy, const float* x, co
         }
         gweight[i] = float(slope), gbias[i] = float(shift);
     }
+}
+
+// Columns whose sums a thread makes at a time.
+constexpr long kSummedColumns = 256;
+
+// The sum of all rows: of some of them in single precision, and of these sums in double.
+void sum_rows(const RowSizes& r, const float* x, float* sums) {
+    const int threads = r.rows * r.size < 4 * kPiece ? 1 : r.threads;
+    parallel_for(threads, divide_up(r.size, kSummedColumns), [&](long block) {
+        const long first = block * kSummedColumns, size = smaller(r.size - first, kSummedColumns);
+        float some[kSummedColumns];
+        double all[kSummedColumns] = {};
+        for (long start = 0; start < r.rows; start += kSummedRows) {
+            __builtin_memset(some, 0, sizeof some);
+            for (long row = start; row < smaller(r.rows, start + kSummedRows); ++row)
+                for_vectors(size, [&](long i, long count) {
+                    store(some + i, load(some + i) + load_some(x + row * r.size + first + i, count));
+                });
+            for (long i = 0; i < size; ++i) all[i] += some[i];
+        }
+        for (long i = 0; i < size; ++i) sums[first + i] = float(all[i]);
+    });
+}
+
+// y = the rows of the table that the index names, one after the other.
+void pick_rows(const RowSizes& r, const int64_t* index, const float* table, float* y) {
+    for_all_rows(r.rows, r.size, r.threads, [&](long row) {
+        __builtin_memcpy(y + row * r.size, table + index[row] * r.size, r.size * sizeof(float));
+    });
+}
+
+// sums[t] = the sum of the rows whose index is t, in their order, of `targets` sums. Each part has some of the sums for
+// itself, whichever thread takes it.
+void add_to_rows(const RowSizes& r, const int64_t* index, const float* x, long targets, float* sums) {
+    const long parts = r.rows * r.size < 4 * kPiece ? 1 : larger(1, smaller(r.threads, targets));
+    parallel_for(int(parts), parts, [&](long part) {
+        for (long target = part; target < targets; target += parts)
+            __builtin_memset(sums + target * r.size, 0, r.size * sizeof(float));
+        for (long row = 0; row < r.rows; ++row) {
+            if (index[row] % parts != part) continue;
+            const float* from = x + row * r.size;
+            float* to = sums + index[row] * r.size;
+            for_vectors(r.size, [&](long i, long count) {
+                store_some(to + i, load_some(to + i, count) + load_some(from + i, count), int(count));
+            });
+        }
+    });
 }
 
 // logs = log softmax of each row; values = -logs at the target and share = 1, both 0 where the target is `ignored`.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import chainrule
 from chainrule import (
+    GELU,
     MSE,
     SGD,
     AvgPool2d,
@@ -17,15 +18,19 @@ from chainrule import (
     CaptureError,
     Conv2d,
     ConvTranspose2d,
+    CrossEntropy,
     Dropout,
+    Embedding,
     Flatten,
     GroupNorm,
+    LayerNorm,
     LeakyReLU,
     Linear,
     LogMSE,
     Loss,
     MaxPool2d,
     Module,
+    MultiHeadAttention,
     NearestUpsampling,
     PixelShuffle,
     ReLU,
@@ -98,6 +103,46 @@ def test_captured_passes_equal_the_passes_to_the_bit(name, loss):
             assert torch.equal(mine.grad, theirs.grad)
         for name_, mine in captured.named_tensors():
             assert torch.equal(mine, dict(plain.named_tensors())[name_]), name_
+
+
+def reader_of_words() -> Module:
+    torch.manual_seed(0)
+    looks = Sequential(LayerNorm(8), MultiHeadAttention(8, 2, batch_first=True, causal=True))
+    return Sequential(Embedding(9, 8, 0), Residual(looks), GELU(), Linear(8, 5), Flatten(0, 1))
+
+
+@pytest.mark.usefixtures("each_backend")
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_integers_are_checked_each_time(dtype):
+    """What a layer or a loss refuses by its value, the captured call refuses in the same words."""
+    plain, captured = reader_of_words(), reader_of_words()
+    loss = CrossEntropy(ignore_index=7)
+    x, classes = torch.randint(9, (4, 2, 6)).to(dtype), torch.randint(5, (4, 12)).to(dtype)
+    classes[:, 3] = 7
+    expected = passes_of(plain, CrossEntropy(ignore_index=7))
+    found = capture(passes_of(captured, loss), x[0], classes[0])
+    for words, target in [*zip(x, classes, strict=True), (x[0], torch.full_like(classes[0], 7))]:
+        assert found(words, target).isnan() == (target == 7).all()
+        value = expected(words, target)
+        assert torch.equal(found(words, target).nan_to_num(), value.nan_to_num())
+        for mine, theirs in zip(captured.parameters(), plain.parameters(), strict=True):
+            assert mine.grad is not None
+            assert theirs.grad is not None
+            assert torch.equal(mine.grad.nan_to_num(), theirs.grad.nan_to_num())
+    for wrong in (9, -1):
+        with pytest.raises(ValueError, match=f"the index must lie in 0 to 8, got {wrong}"):
+            found(torch.full_like(x[0], wrong), classes[0])
+    for wrong in (5, -7):
+        with pytest.raises(ValueError, match=f"the target must lie in 0 to 4, got {wrong}"):
+            found(x[0], torch.full_like(classes[0], wrong))
+    assert torch.equal(found(x[1], classes[1]), expected(x[1], classes[1]))
+
+
+def test_integers_that_are_refused_at_first_are_not_captured():
+    with pytest.raises(ValueError, match="the index must lie in 0 to 8, got 9"):
+        capture(Embedding(9, 8).infer, torch.tensor([9]))
+    with pytest.raises(CaptureError, match="reads a value"):  # nothing but the check may
+        capture(lambda x: Embedding(9, 8).infer(x) * float(x.sum()), torch.tensor([1]))
 
 
 @pytest.mark.usefixtures("each_backend")
@@ -280,6 +325,14 @@ def test_memory_is_what_is_alive_at_once():
         needed = [capture(chain.infer, x).nbytes for chain in chains]
     image = x.nbytes
     assert needed == [image, 2 * image, 2 * image]
+
+
+def test_memory_of_layers_of_rows_is_what_is_alive_at_once():
+    pytest.importorskip("chainrule._native")
+    x = torch.rand(64, 64)
+    chains = [Sequential(*[Sequential(Linear(64, 64), GELU()) for _ in range(n)]) for n in (5, 10)]
+    with use_backend("native"):
+        assert [capture(chain.infer, x).nbytes for chain in chains] == [2 * x.nbytes] * 2
 
 
 def test_what_is_freed_meanwhile_is_nobody_elses():

@@ -2,8 +2,6 @@
 
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -102,7 +100,9 @@ def test_products_of_matrices(rows, inputs, outputs, transposed, layout, other, 
     agree("linear_parameter_grads", x, gy)
 
 
-@pytest.mark.parametrize("sizes", [(1030, 64, 192), (700, 257, 65), (3, 2048, 10), (5000, 3, 1)])
+@pytest.mark.parametrize(
+    "sizes", [(1030, 64, 192), (700, 257, 65), (3, 2048, 10), (5000, 3, 1), (2, 7, 300)]
+)
 def test_large_products_of_matrices(sizes):
     rows, inputs, outputs = sizes
     torch.set_num_threads(3)
@@ -119,6 +119,39 @@ def test_products_of_matrices_that_no_cache_holds_are_left_to_pytorch(monkeypatc
     layer, x = chainrule.Linear(3, 4), torch.randn(5, 3)
     assert torch.allclose(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias))
     assert layer.backward(torch.ones(5, 4)).shape == x.shape
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(1, 9), min_size=0, max_size=2),
+    st.integers(1, 40),
+    st.lists(st.integers(1, 40), min_size=1, max_size=2),
+    st.sampled_from([torch.int64, torch.int32]),
+    layouts,
+    layouts,
+    SEEDS,
+)
+def test_rows_of_a_table_and_one_for_all(rows, entries, sizes, dtype, layout, other, seed):
+    torch.manual_seed(seed)
+    index = torch.randint(entries, rows, dtype=dtype)
+    agree("embedding", index, laid_out(torch.randn(entries, sizes[0]), layout))
+    agree("embedding_grad", laid_out(torch.randn(*rows, sizes[0]), other), index, entries)
+    x = laid_out(torch.randn(*rows, *sizes), layout)
+    agree("shift", x, laid_out(torch.randn(sizes), other))
+    agree("shift_grad", x, len(sizes))
+
+
+@pytest.mark.parametrize("shape", [(1500, 64), (16, 4100), (17000, 3)])
+def test_rows_of_a_table_of_many_values(shape):
+    torch.set_num_threads(3)
+    index, gy = (
+        torch.randint(11, shape[:1])[::2].repeat_interleave(2)[: shape[0]],
+        torch.rand(shape),
+    )
+    agree("embedding", index, torch.randn(11, shape[1]))
+    agree("embedding_grad", gy, index, 13)
+    agree("shift", gy, torch.randn(shape[1]))
+    agree("shift_grad", gy, 1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -334,6 +367,10 @@ def test_results_do_not_depend_on_the_number_of_threads():
         lambda: native.gelu_grad(x, x, "none"),
         lambda: native.cross_entropy(x, target, None, -100, 0.0),
         lambda: native.linear(x, torch.ones(30, 40), None),
+        lambda: native.embedding(target, x),
+        lambda: native.embedding_grad(x, target, 40),
+        lambda: native.shift(x, weight),
+        lambda: native.shift_grad(x, 1),
     ]
     for compute in computations:
         expected = threaded(1, compute)
@@ -356,20 +393,3 @@ def test_several_python_threads_at_once():
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(compute, range(60)))
-
-
-WITH_EARLIER_KERNELS = """
-import chainrule._native as kernels
-del kernels.linear
-import torch, chainrule
-from chainrule.backends import on, reference
-print(chainrule.backend(), on(torch.zeros(1)).linear is reference.linear)
-print(*chainrule.Linear(3, 2)(torch.zeros(4, 3)).shape)
-"""
-
-
-def test_kernels_of_an_earlier_version_do_what_they_can():
-    finished = subprocess.run(
-        [sys.executable, "-c", WITH_EARLIER_KERNELS], capture_output=True, text=True, timeout=60
-    )
-    assert finished.stdout == "native True\n4 2\n", finished.stderr

@@ -12,6 +12,7 @@ lies between what goes in and what comes out.
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ class Calls:
         self.list: list[Callable[[], object]] = []
         self.owned: list[Any] = []
         self.roots: dict[int, Any] = {}
+        self.looks = False  # a check is at work, which doesn't compute anything
 
     @property
     def nbytes(self) -> int:
@@ -62,6 +64,21 @@ def refuse(sentence: str) -> None:
     """Raise CaptureError if a call is being recorded that would not repeat what happens now."""
     if _calls.get() is not None:
         raise CaptureError(sentence)
+
+
+def check_again(check: Callable[[], object]) -> None:
+    """Run a check, which reads values and raises or not; a call that is being recorded repeats it
+    each time, before what is recorded next."""
+    calls = _calls.get()
+    if calls is None:
+        check()
+        return
+    calls.looks = True
+    try:
+        check()
+    finally:
+        calls.looks = False
+    calls.list.append(check)
 
 
 @contextmanager
@@ -99,15 +116,13 @@ def _native_through(kernels: _Kernels) -> SimpleNamespace:
         for name, module in [*sys.modules.items()]
         if name == _BINDING or name.startswith(f"{_BINDING}.")
     ]
-    spaces = {
-        module.__name__: {**vars(module), "kernels": kernels, "as_tensor": kernels.as_tensor}
-        for module in modules
-    }
+    others: dict[str, Any] = {name: getattr(kernels, name) for name in _OTHERS}
+    spaces = {module.__name__: {**vars(module), **others, "kernels": kernels} for module in modules}
     again: dict[int, FunctionType] = {}
     for module in modules:
         for name, value in vars(module).items():
             space = spaces.get(getattr(value, "__module__", ""))
-            if isinstance(value, FunctionType) and space is not None and name != "as_tensor":
+            if isinstance(value, FunctionType) and space is not None and name not in _OTHERS:
                 again[id(value)] = twin = FunctionType(
                     value.__code__, space, value.__name__, value.__defaults__, value.__closure__
                 )
@@ -118,6 +133,8 @@ def _native_through(kernels: _Kernels) -> SimpleNamespace:
 
 
 _BINDING = "chainrule.backends.native"
+_OTHERS = ("as_tensor", "fresh", "fresh_like")
+"""What the binding does otherwise while it is recorded: methods of `_Kernels`."""
 
 
 class _Kernels:
@@ -144,6 +161,14 @@ class _Kernels:
 
     def empty(self, *shape: int) -> Tensor:
         return self._arena.empty(*shape)
+
+    def fresh(self, beside: Tensor, *shape: int) -> Tensor:
+        """A dense tensor of the arena's memory."""
+        return self.empty(1, 1, 1, math.prod(shape)).view(shape)
+
+    def fresh_like(self, x: Tensor) -> Tensor:
+        """The same, with x's sizes and strides."""
+        return self.fresh(x, x.numel()).as_strided(x.shape, x.stride())
 
     @property
     def nbytes(self) -> int:
@@ -175,7 +200,8 @@ class _Operations(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func.is_view or func.namespace != "aten" or func.__name__ in _CONSTANT:
+        computes = func.namespace == "aten" and func.__name__ not in _CONSTANT
+        if self._calls.looks or func.is_view or not computes:
             return func(*args, **kwargs)
         if torch.Tag.data_dependent_output in func.tags:
             raise CaptureError(

@@ -101,6 +101,11 @@ def embedding(write: Writer, op: Op, inputs: Inputs) -> str:
 
 
 @_translation
+def shift(write: Writer, op: Op, inputs: Inputs) -> str:
+    return write.node("Add", inputs["x"], inputs["by"])
+
+
+@_translation
 def add(write: Writer, op: Op, inputs: Inputs) -> str:
     return write.node("Add", inputs["a"], inputs["b"])
 

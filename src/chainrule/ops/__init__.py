@@ -60,6 +60,8 @@ from chainrule.ops.linear import (
     linear,
     linear_input_grad,
     linear_parameter_grads,
+    shift,
+    shift_grad,
 )
 from chainrule.ops.losses import (
     absolute_error,
@@ -222,6 +224,8 @@ __all__ = [
     "scale_shift",
     "scale_shift_grad",
     "sgd_step",
+    "shift",
+    "shift_grad",
     "sigmoid",
     "sigmoid_grad",
     "silu",

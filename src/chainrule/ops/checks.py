@@ -7,11 +7,13 @@ error names the op, what was expected and what came.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from chainrule.backends.block import Block
+from chainrule.backends.replay import check_again
 from chainrule.geometry import IntOrPair, Pair, Window, pair, window
 
 GRADIENT = "output's gradient"
@@ -44,14 +46,22 @@ def check_dimension(name: str, x: Tensor, dim: int) -> None:
         raise ValueError(f"{name}: there is no dimension {dim} in an input of {shape(x)}")
 
 
-def check_indices(name: str, what: str, x: Tensor, count: int) -> None:
-    """Integers in [0, count); the values are looked at on the CPU only, elsewhere it would wait."""
+def check_indices(name: str, what: str, x: Tensor, count: int, ignored: int | None = None) -> None:
+    """Integers in [0, count), or `ignored`; the values are looked at on the CPU only, elsewhere it
+    would wait."""
     if not isinstance(x, Tensor) or x.dtype not in (torch.int64, torch.int32):
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"{name}: expected the {what} to be of int64 or int32, got {kind}")
-    if not x.is_cpu or not x.numel():
+    if x.is_cpu:
+        check_again(partial(_check_values, name, what, x, count, ignored))
+
+
+def _check_values(name: str, what: str, x: Tensor, count: int, ignored: int | None) -> None:
+    if ignored is not None:
+        x = x[x != ignored]
+    if not x.numel():
         return
-    least, largest = int(x.min()), int(x.max())
+    least, largest = map(int, x.aminmax())
     if least < 0 or largest >= count:
         met = least if least < 0 else largest
         raise ValueError(f"{name}: the {what} must lie in 0 to {count - 1}, got {met}")

@@ -40,8 +40,7 @@ def cross_entropy(
             f"{NAME}: expected a target of classes to be {tuple(expected)}, or of probabilities "
             f"{shape(logits)}, got {shape(target)}"
         )
-    counted = target[target != ignore_index] if target.is_cpu else target
-    check_indices(NAME, "target", counted, classes)
+    check_indices(NAME, "target", target, classes, ignore_index)
     check_device(logits, target)
     return on(logits).cross_entropy(logits, target, weight, ignore_index, smoothing)
 

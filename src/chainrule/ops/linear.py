@@ -1,4 +1,4 @@
-"""Linear maps of the last dimension, and rows picked from a table."""
+"""Linear maps of the last dimension, rows picked from a table, and one that is added to all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from chainrule.ops.checks import (
     check_alike,
     check_bias,
     check_features,
+    check_float,
     check_gradient,
     check_indices,
     shape,
@@ -61,3 +62,23 @@ def embedding_grad(gy: Tensor, index: Tensor, rows: int) -> Tensor:
     """dL/dweight of `embedding`, whose weight has so many rows."""
     check_gradient("Embedding", gy, (*index.shape, gy.shape[-1]))
     return on(gy).embedding_grad(gy, index, rows)
+
+
+def shift(x: Tensor, by: Tensor) -> Tensor:
+    """y = x + by, where the dimensions of `by` are the last ones of x. dL/dx is dL/dy.
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or devices don't fit.
+    """
+    check_float("shift", "input", x)
+    if x.shape[x.dim() - by.dim() :] != by.shape or by.dim() > x.dim():
+        raise ValueError(
+            f"shift: the input of {shape(x)} doesn't end in {shape(by)}, which is added"
+        )
+    check_alike("shift", x, summand=by)
+    return on(x).shift(x, by)
+
+
+def shift_grad(gy: Tensor, dims: int) -> Tensor:
+    """dL/dby of `shift`, whose `by` has so many dimensions."""
+    return on(gy).shift_grad(gy, dims)

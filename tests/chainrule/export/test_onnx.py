@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chainrule import Conv2d, Module, ReLU, Residual, Sequential, Tape, fuse, layers, ops
+from chainrule import Conv2d, Module, ReLU, Residual, Sequential, Tape, fuse, layers, ops, parameter
 from chainrule.export import ExportError, Writer, save_onnx, to_onnx, translates
 from chainrule.export.onnx import OPSETS
 from chainrule.recording import Call
@@ -117,6 +117,22 @@ def test_states_go_in_and_out(kind, states, options):
     inputs = [torch.randn(5, 2, 3), *(torch.randn(count, 2, 4) for _ in range(states))]
     names, ends = ["x", "h", "c"][: states + 1], ["y", "h_n", "c_n"][: states + 1]
     assert_alike(to_onnx(model, *inputs, inputs=names, outputs=ends), model, *inputs)
+
+
+class Place(Module):
+    """y = x + the same for every sample."""
+
+    def __init__(self) -> None:
+        self.weight = parameter(torch.randn(5, 8))
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        return ops.shift(x, self.weight)
+
+
+def test_what_is_added_to_every_sample_computes_the_same():
+    model = Sequential(Place(), layers.Linear(8, 3))
+    proto = to_onnx(model, torch.zeros(2, 5, 8))
+    assert_alike(proto, model, torch.randn(4, 5, 8))
 
 
 def test_a_transformer_computes_the_same_at_any_length():

@@ -5,7 +5,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule import Embedding, Linear, Sequential, gradcheck, summary
+from chainrule import (
+    Embedding,
+    Linear,
+    Module,
+    Sequential,
+    Tape,
+    gradcheck,
+    ops,
+    parameter,
+    summary,
+)
 
 
 @settings(max_examples=60)
@@ -62,9 +72,39 @@ def test_embedding_passes_gradcheck_alone_and_below_a_linear_layer():
     gradcheck(Sequential(Embedding(3, 4), Linear(4, 2)), index)
 
 
+class Shift(Module):
+    """y = x + a learned tensor of x's last dimensions."""
+
+    def __init__(self, *shape: int) -> None:
+        self.by = parameter(torch.randn(shape))
+
+    def run(self, x: torch.Tensor, tape: Tape) -> torch.Tensor:
+        tape.push(self)
+        return ops.shift(x, self.by)
+
+    def back(self, gy: torch.Tensor, tape: Tape) -> torch.Tensor:
+        tape.take(self)
+        tape.add(self.by, ops.shift_grad(gy, self.by.dim()))
+        return gy
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (3, 4), (2, 3, 4)])
+def test_what_is_added_to_all_passes_gradcheck(shape):
+    gradcheck(Shift(*shape), torch.randn(2, 3, 4))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            lambda: ops.shift(torch.zeros(2, 3), torch.zeros(2)),
+            r"shift: the input of \(2, 3\) doesn't end in \(2,\), which is added",
+        ),
+        (lambda: ops.shift(torch.zeros(3), torch.zeros(1, 3)), r"doesn't end in \(1, 3\)"),
+        (
+            lambda: ops.shift(torch.zeros(2, 3), torch.zeros(3).double()),
+            r"the input is torch\.float32 and the summand torch\.float64",
+        ),
         (lambda: Linear(0, 2), "Linear: in_features must be a positive int, got 0"),
         (lambda: Embedding(3, -2), "Embedding: embedding_dim must be a positive int, got -2"),
         (lambda: Embedding(3, 2, 3), "padding_idx must lie in -3 to 2, got 3"),

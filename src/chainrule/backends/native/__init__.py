@@ -9,6 +9,11 @@ How the kernels work: docs/kernels.md.
 import torch
 
 import chainrule._native as kernels
+from chainrule.backends.native.attention import (
+    attention,
+    attention_grad,
+    split_grad,
+)
 from chainrule.backends.native.convolution import (
     block,
     block_input_grad,
@@ -31,6 +36,27 @@ from chainrule.backends.native.pooling import (
     upsample_nearest2d,
     upsample_nearest2d_grad,
 )
+from chainrule.backends.native.rows import (
+    cross_entropy,
+    cross_entropy_grad,
+    embedding,
+    embedding_grad,
+    gelu,
+    gelu_grad,
+    linear,
+    linear_input_grad,
+    linear_parameter_grads,
+    rms_normalize,
+    rms_normalize_grad,
+    scale_shift,
+    scale_shift_grad,
+    shift,
+    shift_grad,
+    silu,
+    silu_grad,
+    standardize,
+    standardize_grad,
+)
 
 __all__ = [
     "SERVES",
@@ -39,6 +65,8 @@ __all__ = [
     "activation_grad",
     "adam_step",
     "add",
+    "attention",
+    "attention_grad",
     "avg_pool2d",
     "avg_pool2d_grad",
     "block",
@@ -46,61 +74,36 @@ __all__ = [
     "block_parameter_grads",
     "concatenate",
     "copy",
+    "cross_entropy",
+    "cross_entropy_grad",
+    "embedding",
+    "embedding_grad",
     "empty_cache",
+    "gelu",
+    "gelu_grad",
+    "linear",
+    "linear_input_grad",
+    "linear_parameter_grads",
     "max_pool2d",
     "max_pool2d_grad",
+    "rms_normalize",
+    "rms_normalize_grad",
+    "scale_shift",
+    "scale_shift_grad",
     "sgd_step",
+    "shift",
+    "shift_grad",
+    "silu",
+    "silu_grad",
+    "split_grad",
     "squared_error",
     "squared_error_grad",
+    "standardize",
+    "standardize_grad",
     "upsample_nearest2d",
     "upsample_nearest2d_grad",
     "zero",
 ]
-
-if hasattr(kernels, "linear"):  # kernels that were compiled for an earlier version have none
-    from chainrule.backends.native.attention import (
-        attention,
-        attention_grad,
-        split_grad,
-    )
-    from chainrule.backends.native.rows import (
-        cross_entropy,
-        cross_entropy_grad,
-        gelu,
-        gelu_grad,
-        linear,
-        linear_input_grad,
-        linear_parameter_grads,
-        rms_normalize,
-        rms_normalize_grad,
-        scale_shift,
-        scale_shift_grad,
-        silu,
-        silu_grad,
-        standardize,
-        standardize_grad,
-    )
-
-    __all__ += [
-        "attention",
-        "attention_grad",
-        "cross_entropy",
-        "cross_entropy_grad",
-        "gelu",
-        "gelu_grad",
-        "linear",
-        "linear_input_grad",
-        "linear_parameter_grads",
-        "rms_normalize",
-        "rms_normalize_grad",
-        "scale_shift",
-        "scale_shift_grad",
-        "silu",
-        "silu_grad",
-        "split_grad",
-        "standardize",
-        "standardize_grad",
-    ]
 
 SERVES = (("cpu", torch.float32),)
 

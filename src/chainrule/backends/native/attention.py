@@ -7,7 +7,7 @@ from torch import Tensor
 
 import chainrule._native as kernels
 from chainrule.backends import reference
-from chainrule.backends.native.memory import solid
+from chainrule.backends.native.memory import fresh, solid
 from chainrule.backends.settings import threads
 
 
@@ -26,7 +26,7 @@ def attention(
     if not q.numel():
         return reference.attention(q, k, v, *settings)
     q, k, v = _spread(q), _spread(k), _spread(v)
-    y, logs = q.new_empty(q.shape), q.new_empty(q.shape[0], heads, q.shape[1])
+    y, logs = fresh(q, *q.shape), fresh(q, q.shape[0], heads, q.shape[1])
     job, _masks = _job(q, k, v, *settings)
     kernels.attention(job, y.data_ptr(), logs.data_ptr())
     return y, logs
@@ -52,11 +52,11 @@ def attention_grad(
     gy, q, k, v, y, logs = _spread(gy), _spread(q), _spread(k), _spread(v), solid(y), solid(logs)
     size = q.shape[2]
     if q.shape == k.shape:  # side by side, for the one product that made all three
-        joined = q.new_empty(*q.shape[:2], 3 * size)
+        joined = fresh(q, *q.shape[:2], 3 * size)
         gq, gk, gv = joined.chunk(3, -1)
         pitch = 3 * size
     else:
-        gq, gk, gv = (q.new_empty(x.shape) for x in (q, k, v))
+        gq, gk, gv = (fresh(x, *x.shape) for x in (q, k, v))
         pitch = size
     job, _masks = _job(q, k, v, *settings)
     kernels.attention_gradient(

@@ -46,6 +46,17 @@ def empty_like(x: Tensor) -> Tensor:
     """A tensor with x's sizes and strides, which are dense; of the kernels' memory if it can be."""
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
         return empty(x.shape[0], x.shape[1], image_size(x))
+    return fresh_like(x)
+
+
+def fresh(beside: Tensor, *shape: int) -> Tensor:
+    """A dense tensor of this shape, from PyTorch, which keeps small memory, too; replay.py has
+    another one, whose memory is its own."""
+    return beside.new_empty(shape)
+
+
+def fresh_like(x: Tensor) -> Tensor:
+    """The same, with x's sizes and strides, which are dense."""
     return torch.empty_like(x)
 
 

@@ -1,5 +1,5 @@
 """What works on rows, the vectors along the last dimension: products of matrices, normalization,
-smooth activations, cross-entropy.
+rows of a table, smooth activations, cross-entropy.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from torch import Tensor
 
 import chainrule._native as kernels
 from chainrule.backends import reference
-from chainrule.backends.native.memory import alike, dense, solid
+from chainrule.backends.native.memory import alike, dense, empty_like, fresh, solid
 from chainrule.backends.settings import threads
 
 LARGEST = 1 << 19
@@ -24,7 +24,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return reference.linear(x, weight, bias)
     (x, pitch), (outputs, inputs), steps = _rows(x), weight.shape, weight.stride()
     bias = None if bias is None else solid(bias)
-    y = x.new_empty(*x.shape[:-1], outputs)
+    y = fresh(x, *x.shape[:-1], outputs)
     _product(x, pitch, weight, outputs, inputs, steps[0], steps[1], bias, y)
     return y
 
@@ -33,7 +33,7 @@ def linear_input_grad(gy: Tensor, weight: Tensor) -> Tensor:
     if weight.numel() > LARGEST or not weight.numel() or not gy.numel() or weight.is_neg():
         return reference.linear_input_grad(gy, weight)
     (gy, pitch), (outputs, inputs), steps = _rows(gy), weight.shape, weight.stride()
-    gx = gy.new_empty(*gy.shape[:-1], inputs)
+    gx = fresh(gy, *gy.shape[:-1], inputs)
     _product(gy, pitch, weight, inputs, outputs, steps[1], steps[0], None, gx)
     return gx
 
@@ -43,7 +43,7 @@ def linear_parameter_grads(x: Tensor, gy: Tensor) -> tuple[Tensor, Tensor]:
     if inputs * outputs > LARGEST or not x.numel() or not gy.numel():
         return reference.linear_parameter_grads(x, gy)
     (x, x_pitch), (gy, gy_pitch) = _rows(x), _rows(gy)
-    gweight, gbias = x.new_empty(outputs, inputs), x.new_empty(outputs)
+    gweight, gbias = fresh(x, outputs, inputs), fresh(x, outputs)
     kernels.linear_gradients(
         x.data_ptr(),
         x_pitch,
@@ -92,6 +92,53 @@ def _rows(x: Tensor) -> tuple[Tensor, int]:
     return solid(x), x.shape[-1]
 
 
+# -- rows of a table, and one that is added to all -------------------------------------------------
+
+
+def embedding(index: Tensor, weight: Tensor) -> Tensor:
+    if not index.numel() or not weight.numel():
+        return reference.embedding(index, weight)
+    index, weight = index.long().contiguous(), solid(weight)
+    size = weight.shape[1]
+    y = fresh(weight, *index.shape, size)
+    kernels.pick_rows(
+        index.data_ptr(), weight.data_ptr(), index.numel(), size, y.data_ptr(), threads()
+    )
+    return y
+
+
+def embedding_grad(gy: Tensor, index: Tensor, rows: int) -> Tensor:
+    if not gy.numel() or not rows:
+        return reference.embedding_grad(gy, index, rows)
+    index, gy, size = index.long().contiguous(), solid(gy), gy.shape[-1]
+    gweight = fresh(gy, rows, size)
+    kernels.add_to_rows(
+        index.data_ptr(), gy.data_ptr(), index.numel(), size, rows, gweight.data_ptr(), threads()
+    )
+    return gweight
+
+
+def shift(x: Tensor, by: Tensor) -> Tensor:
+    if not x.numel():
+        return reference.shift(x, by)
+    x, by = solid(x), solid(by)
+    y, size = empty_like(x), by.numel()
+    kernels.scale_shift(
+        x.data_ptr(), 0, by.data_ptr(), x.numel() // size, size, y.data_ptr(), threads()
+    )
+    return y
+
+
+def shift_grad(gy: Tensor, dims: int) -> Tensor:
+    if not gy.numel():
+        return reference.shift_grad(gy, dims)
+    gy = solid(gy)
+    gby = fresh(gy, *gy.shape[gy.dim() - dims :])
+    size = gby.numel()
+    kernels.sum_rows(gy.data_ptr(), gy.numel() // size, size, gby.data_ptr(), threads())
+    return gby
+
+
 # -- normalization --------------------------------------------------------------------------------
 
 
@@ -128,7 +175,7 @@ def _normalized(
     x: Tensor, dims: tuple[int, ...], eps: float, centre: bool
 ) -> tuple[Tensor, Tensor]:
     x, first = solid(x), x.dim() - len(dims)
-    xhat, scale = torch.empty_like(x), x.new_empty(*x.shape[:first], *[1] * len(dims))
+    xhat, scale = empty_like(x), fresh(x, *x.shape[:first], *[1] * len(dims))
     rows = scale.numel()
     kernels.standardize(
         x.data_ptr(),
@@ -145,7 +192,7 @@ def _normalized(
 
 def _normalized_grad(gxhat: Tensor, xhat: Tensor, scale: Tensor, centre: bool) -> Tensor:
     gxhat, xhat, scale = solid(gxhat), solid(xhat), solid(scale)
-    gx, rows = torch.empty_like(gxhat), scale.numel()
+    gx, rows = empty_like(gxhat), scale.numel()
     kernels.standardize_gradient(
         gxhat.data_ptr(),
         xhat.data_ptr(),
@@ -163,7 +210,7 @@ def scale_shift(x: Tensor, weight: Tensor, bias: Tensor | None, dim: int) -> Ten
     if dim + weight.dim() != x.dim() or not x.numel():
         return reference.scale_shift(x, weight, bias, dim)
     x, weight, bias = solid(x), solid(weight), None if bias is None else solid(bias)
-    y, size = torch.empty_like(x), weight.numel()
+    y, size = empty_like(x), weight.numel()
     kernels.scale_shift(
         x.data_ptr(),
         weight.data_ptr(),
@@ -182,7 +229,7 @@ def scale_shift_grad(
     if dim + weight.dim() != x.dim() or not x.numel():
         return reference.scale_shift_grad(gy, x, weight, dim)
     gy, x, weight = solid(gy), solid(x), solid(weight)
-    gx, gweight, gbias = torch.empty_like(gy), torch.empty_like(weight), torch.empty_like(weight)
+    gx, gweight, gbias = empty_like(gy), empty_like(weight), empty_like(weight)
     size = weight.numel()
     kernels.scale_shift_gradient(
         gy.data_ptr(),
@@ -223,13 +270,13 @@ def silu_grad(gy: Tensor, x: Tensor) -> Tensor:
 
 
 def _curve(x: Tensor, kind: int) -> Tensor:
-    y = torch.empty_like(x)
+    y = empty_like(x)
     kernels.curve(x.data_ptr(), y.data_ptr(), x.numel(), kind, threads())
     return y
 
 
 def _curve_grad(gy: Tensor, x: Tensor, kind: int) -> Tensor:
-    gx = torch.empty_like(gy)
+    gx = empty_like(gy)
     kernels.curve_gradient(gy.data_ptr(), x.data_ptr(), gx.data_ptr(), gy.numel(), kind, threads())
     return gx
 
@@ -243,8 +290,8 @@ def cross_entropy(
     if not _is_plain(logits, target, weight, smoothing):
         return reference.cross_entropy(logits, target, weight, ignore_index, smoothing)
     logits, target = solid(logits), target.contiguous()
-    logs, values = torch.empty_like(logits), logits.new_empty(target.shape)
-    share = torch.empty_like(values)
+    logs, values = empty_like(logits), fresh(logits, *target.shape)
+    share = empty_like(values)
     kernels.cross_entropy(
         logits.data_ptr(),
         target.data_ptr(),
@@ -273,7 +320,7 @@ def cross_entropy_grad(
         settings = (ignore_index, smoothing, scale)
         return reference.cross_entropy_grad(logs, target, weight, share, *settings)
     logs, target, share = solid(logs), target.contiguous(), solid(share)
-    gradient = torch.empty_like(logs)
+    gradient = empty_like(logs)
     kernels.cross_entropy_gradient(
         logs.data_ptr(),
         target.data_ptr(),

@@ -42,6 +42,8 @@ from chainrule.backends.reference.linear import (
     linear,
     linear_input_grad,
     linear_parameter_grads,
+    shift,
+    shift_grad,
 )
 from chainrule.backends.reference.losses import (
     absolute_error,
@@ -191,6 +193,8 @@ __all__ = [
     "scale_shift",
     "scale_shift_grad",
     "sgd_step",
+    "shift",
+    "shift_grad",
     "silu",
     "silu_grad",
     "soft_cross_entropy",

@@ -1,4 +1,5 @@
-"""Matrix products, and rows picked from a table: docs/gradients.md#linear."""
+"""Matrix products, rows picked from a table, and one that is added to all:
+docs/gradients.md#linear."""
 
 from torch import Tensor
 
@@ -29,6 +30,16 @@ def embedding(index: Tensor, weight: Tensor) -> Tensor:
 def embedding_grad(gy: Tensor, index: Tensor, rows: int) -> Tensor:
     """dL/dweight: every gy added to the row that it came from."""
     return gy.new_zeros(rows, gy.shape[-1]).index_add_(0, index.flatten(), _rows(gy))
+
+
+def shift(x: Tensor, by: Tensor) -> Tensor:
+    """y = x + by, which has the last dimensions of x."""
+    return x + by
+
+
+def shift_grad(gy: Tensor, dims: int) -> Tensor:
+    """dL/dby = the sum of gy over all but its last `dims` dimensions."""
+    return gy.sum_to_size(gy.shape[gy.dim() - dims :])
 
 
 def _rows(x: Tensor) -> Tensor:
