@@ -132,7 +132,9 @@ def _sorted(segments: Iterable[Segment]) -> tuple[list[Segment], bytes, bytes]:
 
 
 def _resolution(info: dict[str, Any]) -> tuple[float, float, int] | None:
-    if "dpi" in info:
+    # Where neither JFIF nor EXIF names one, Pillow does.
+    made_up = info.get("dpi") == (72, 72) and info.get("jfif_unit") not in (1, 2)
+    if "dpi" in info and not made_up:
         return resolution(info["dpi"], INCH)
     if info.get("jfif_unit") == 0 and info.get("jfif_density") not in (None, (1, 1)):
         return resolution(info["jfif_density"], 1)

@@ -90,6 +90,8 @@ class StackRun:
             )
         self._prepared = Preparation(network.needs, stack, self.scale, self.seen)
         self._guide = self.guides()
+        # A network that isn't told the noise would find some in an image of one value.
+        self._flat = self.seen is not _NOTHING and self.seen.low == self.seen.high
 
     def at(self, strength: float) -> StackRun:
         """The same run at another strength, other than 0; what was measured of the noise is not
@@ -188,7 +190,7 @@ class StackRun:
         header, strength = self._stack.header, self._settings.strength
         inner = part[rows.inner, columns.inner]
         silent = guidance is not None and guidance.silent
-        if strength == 0 or (silent and self._prepared.idle):
+        if strength == 0 or self._flat or (silent and self._prepared.idle):
             return inner
         unit = self.scale.to_unit(part.transpose(2, 0, 1))
         bad = ~np.isfinite(unit) if header.dtype.kind == "f" else np.zeros(1, bool)
