@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from noise2noise.errors import UserError
-from noise2noise.files import is_image_folder, suffixes
+from noise2noise.files import ending, is_image_folder, suffixes
 
 RESULT = "_denoised"
 """What is added to the name of a result that lies beside its original."""
 
-_OME = ".ome"  # cells.ome.zarr, cells.ome.tif
+_INNER = (".ome", ".fits", ".fit", ".fts")  # cells.ome.zarr, m31.fits.gz
 
 LONGEST_LIST = 2**28
 """Bytes of a list of names that are read."""
@@ -124,8 +124,9 @@ def read_list(file: BinaryIO) -> list[Path]:
 
 
 def plain_stem(path: Path) -> str:
-    """The name without its suffix, of which `.ome` before the last is a part."""
-    return path.stem[: -len(_OME)] if path.stem.lower().endswith(_OME) else path.stem
+    """The name without its suffix, of which `.ome` or `.fits` before the last is a part."""
+    inner = Path(path.stem)
+    return inner.stem if inner.suffix.lower() in _INNER else path.stem
 
 
 class _Search:
@@ -204,8 +205,8 @@ class _Search:
 
     def _consider(self, path: Path, below: Path) -> None:
         """Take a file that wasn't named itself, if it may be an image."""
-        if path.suffix.lower() not in suffixes():
-            self.found.unsupported[path.suffix.lower()] += 1
+        if ending(path) not in suffixes():
+            self.found.unsupported[ending(path)] += 1
         elif plain_stem(path).endswith(RESULT) or path in self._own:
             self.found.results.append(path)
         else:

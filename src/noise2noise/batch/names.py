@@ -10,7 +10,7 @@ from pathlib import Path
 
 from noise2noise.batch.find import RESULT, Source, plain_stem
 from noise2noise.errors import UserError
-from noise2noise.files import result_name, suffixes
+from noise2noise.files import ending, result_name, suffixes
 
 FIELDS = ("stem", "model", "suffix")
 
@@ -55,7 +55,7 @@ class Names:
             _check(template)
         if output is None:
             return cls(None, None, template or f"{{stem}}{RESULT}{{suffix}}", suffix)
-        single, writable = len(sources) == 1, output.suffix.lower() in suffixes()
+        single, writable = len(sources) == 1, ending(output) in suffixes()
         if template or output.is_dir() or not (writable or (single and output.suffix)):
             return cls(output, None, template or "{stem}{suffix}", suffix)
         if not single:
@@ -67,7 +67,7 @@ class Names:
                 f"{output} ends in no image format that can be written; end it in one of "
                 f"{', '.join(sorted(suffixes()))}, or make a folder of that name first"
             )
-        if suffix not in ("", output.suffix.lower()):
+        if suffix not in ("", ending(output)):
             raise UserError(f"{output} doesn't end in {suffix}, which --format says; leave one out")
         return cls(None, output, "")
 

@@ -17,7 +17,7 @@ from noise2noise.data.shots import Shot, one_kind, read_shots, usual_crop
 from noise2noise.data.source import Track, silently
 from noise2noise.data.words import counted, size_text
 from noise2noise.errors import UserError
-from noise2noise.files import is_image_folder, list_images, suffixes
+from noise2noise.files import ending, is_image_folder, list_images, suffixes
 
 MOST_APART = 4
 """Frames further apart are no pair, however still the picture is."""
@@ -218,9 +218,7 @@ def _scene_folders(folder: Path) -> list[Path]:
         if path.is_dir() and path.name[0] != "." and not is_image_folder(path)
     )
     known = suffixes()
-    with_images = [
-        each for each in inner if any(path.suffix.lower() in known for path in each.iterdir())
-    ]
+    with_images = [each for each in inner if any(ending(path) in known for path in each.iterdir())]
     return with_images or [folder]
 
 

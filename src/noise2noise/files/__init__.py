@@ -24,6 +24,7 @@ from noise2noise.files.colour import in_colour
 from noise2noise.files.convert import Wanted
 from noise2noise.files.format import Format
 from noise2noise.files.formats import (
+    ending,
     format_for,
     is_image_folder,
     list_images,
@@ -81,6 +82,7 @@ __all__ = [
     "array_stack",
     "bands_of",
     "colour_of",
+    "ending",
     "format_for",
     "from_unit",
     "in_colour",

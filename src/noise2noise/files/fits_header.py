@@ -162,6 +162,14 @@ def sizes(header: Any) -> tuple[int, ...]:
     return found
 
 
+def name_of_kind(header: Any) -> str:
+    """What the name of a part says of its kind: SCI of all that are named so, CCD of CCD1 and CCD2;
+    a single letter, as N1 and S1 of a mosaic have it, says nothing."""
+    name = str(header.get("EXTNAME", "")).strip().upper()
+    kind = name.rstrip("0123456789").rstrip(" _-")
+    return kind if len(kind) > 1 else kind and "?"
+
+
 def letters(header: Any, shape: tuple[int, ...]) -> str:
     """The axes: T where CTYPE tells a time, C where it tells polarizations, Q for frequencies and
     whatever else; three planes of which nothing is said are channels."""

@@ -23,6 +23,7 @@ from noise2noise.files.colour import in_colour
 from noise2noise.files.convert import Outgoing, Wanted
 from noise2noise.files.dicom import DICOM
 from noise2noise.files.fits import FITS, PACKED_FITS
+from noise2noise.files.fits_gz import ZIPPED_FITS
 from noise2noise.files.format import HEAD, Format
 from noise2noise.files.gif import GIF
 from noise2noise.files.guard import UnusableError, reading
@@ -43,7 +44,7 @@ from noise2noise.files.zarr import ZARR
 
 FORMATS: tuple[Format, ...] = (
     *(PNG, JPEG, TIFF, BMP, WEBP, GIF, JXL, AVIF, HEIF),
-    *(FITS, PACKED_FITS, DICOM, MRC, ZARR, NPY, CZI, ND2, LIF, RAW),
+    *(FITS, PACKED_FITS, ZIPPED_FITS, DICOM, MRC, ZARR, NPY, CZI, ND2, LIF, RAW),
 )
 
 GROUP = "noise2noise.files"
@@ -70,7 +71,17 @@ def result_name(source: str | Path, stem: str) -> str:
     """
     suffix = Path(source).suffix
     written = {own: each.written_as for each in formats() for own in each.suffixes}
-    return stem + (written.get(suffix.lower()) or suffix)
+    other = written.get(suffix.lower())
+    if not other:
+        return stem + suffix
+    return stem if stem.lower().endswith(other) else stem + other  # a.fits.fz becomes a.fits
+
+
+def ending(path: str | Path) -> str:
+    """The part of a name that tells the format, in lower case: the suffix, or the last two."""
+    path = Path(path)
+    both = "".join(path.suffixes[-2:]).lower()
+    return both if both.count(".") > 1 and both in suffixes() else path.suffix.lower()
 
 
 def suffix_named(text: str) -> str:
@@ -221,7 +232,7 @@ def format_for(path: str | Path, header: Header | None = None) -> Format:
     """
     path = Path(path)
     for each in formats():
-        if path.suffix.lower() in each.suffixes:
+        if ending(path) in each.suffixes:
             refusal = each.refusal(header) if header else ""
             if refusal:
                 raise UserError(f"{path}: {refusal}")
@@ -276,7 +287,7 @@ def list_images(folder: str | Path) -> list[Path]:
         images = sorted(
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in known
+            if ending(path) in known
             and path.name[0] != "."
             and (path.is_file() or is_image_folder(path))
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from noise2noise.errors import UserError
-from noise2noise.files import suffix_of, suffixes
+from noise2noise.files import ending, suffix_of, suffixes
 from noise2noise.fit.lock import locked
 from noise2noise.web.jobs import Job, Jobs
 from noise2noise.web.limits import Limits, RefusedError, in_words
@@ -238,7 +238,7 @@ class Page:
 def _with_suffix(path: Path) -> Path:
     """The file, with the suffix of what it holds at its end where it has none that is known: what
     is saved has its name."""
-    if path.suffix.lower() in suffixes():
+    if ending(path) in suffixes():
         return path
     return path.rename(path.with_name(path.name + suffix_of(path)))
 

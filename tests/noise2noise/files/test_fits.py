@@ -1,5 +1,6 @@
 """FITS: what stored numbers stand for, which part is denoised, what else stays."""
 
+import gzip
 import sys
 from pathlib import Path
 
@@ -7,12 +8,15 @@ import numpy as np
 import pytest
 import tifffile
 
+from noise2noise.batch.find import Source
+from noise2noise.batch.names import Names
 from noise2noise.errors import UserError
 from noise2noise.files import (
     Wanted,
     bands_of,
     fits_header,
     format_for,
+    list_images,
     open_stack,
     result_name,
     result_of,
@@ -146,12 +150,126 @@ def test_another_dtype_is_stored_as_itself(tmp_path):
         np.testing.assert_array_equal(file[0].data, values("float32", 8, 9))
 
 
-def test_other_images_are_named(tmp_path):
+def several(path: Path, *names: str, kind=fits.ImageHDU, shape: tuple[int, ...] = (8, 9)) -> None:
+    """An empty part, and an image of its own values for each name."""
     parts = [fits.PrimaryHDU()]
-    parts += [fits.ImageHDU(values("int16", 8, 9), name=name) for name in ("SCI", "ERR", "DQ")]
-    fits.HDUList(parts).writeto(tmp_path / "a.fits")
+    for number, name in enumerate(names):
+        said = fits.Header([("GAIN", number)])
+        parts.append(kind(values("int16", *shape) + np.int16(number), said, name=name))
+    fits.HDUList(parts).writeto(path, checksum=True)
+
+
+def raised(source: Path, target: Path) -> Path:
+    """The file with 100 added to what is denoised of it."""
+    with open_stack(source) as stack:
+        write_stack(target, stack.header, (band + 100 for band in bands_of(stack, 5)))
+    return target
+
+
+def test_other_images_are_named(tmp_path):
+    several(tmp_path / "a.fits", "SCI", "ERR", "DQ")
     with open_stack(tmp_path / "a.fits") as stack:
         assert stack.header.notes == ("2 other parts not denoised: ERR, DQ",)
+
+
+@pytest.mark.parametrize(
+    ("names", "done"),
+    [
+        (("SCI", "ERR", "SCI", "DQ"), (1, 3)),
+        (("CCD1", "CCD2", "CCD3"), (1, 2, 3)),
+        (("N1", "S1", "MASK"), (1, 2)),
+        (("FLUX", "IVAR"), (1,)),
+        (("", "", ""), (1, 2, 3)),
+    ],
+)
+@pytest.mark.parametrize("kind", [fits.ImageHDU, fits.CompImageHDU])
+@pytest.mark.parametrize("shape", [(8, 9), (2, 8, 9)])
+def test_images_of_one_kind_are_denoised_and_no_others(tmp_path, names, done, kind, shape):
+    several(tmp_path / "a.fits", *names, kind=kind, shape=shape)
+    written(tmp_path / "a.fits", tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert len(file.pages) == len(done) * (len(shape) - 1)
+    raised(tmp_path / "a.fits", tmp_path / "b.fits")
+    with fits.open(tmp_path / "a.fits") as before, fits.open(tmp_path / "b.fits") as after:
+        after.verify("exception")
+        assert [part.header.get("EXTNAME", "") for part in after] == ["", *names]
+        for number in range(1, 1 + len(names)):
+            added = 100 * (number in done)
+            np.testing.assert_array_equal(after[number].data, before[number].data + added)
+            assert after[number].header["GAIN"] == number - 1
+            assert not added or type(after[number]) is fits.ImageHDU
+    with fits.open(tmp_path / "b.fits", checksum=True) as after:  # warns where a sum is wrong
+        sums = [after[number].header.get("CHECKSUM") for number in done]
+        assert all(sums) == (kind is fits.ImageHDU)  # those of the others are of their packing
+
+
+def test_images_of_another_size_or_dtype_are_not_of_one_kind(tmp_path):
+    parts = [fits.PrimaryHDU(values("int16", 8, 9))]
+    parts += [fits.ImageHDU(values("int16", 8, 9))]  # which may be anything
+    fits.HDUList(parts).writeto(tmp_path / "a.fits")
+    with open_stack(tmp_path / "a.fits") as stack:
+        assert stack.header.shape == (8, 9)
+    parts = [fits.ImageHDU(values("int16", 8, 9), name="SCI")]
+    parts += [fits.ImageHDU(values("int16", 8, 8), name="SCI")]
+    parts += [fits.ImageHDU(values("float32", 8, 9), name="SCI")]
+    fits.HDUList([fits.PrimaryHDU(), *parts]).writeto(tmp_path / "b.fits")
+    with open_stack(tmp_path / "b.fits") as stack:
+        assert stack.header.shape == (8, 9)
+        assert stack.header.notes == ("2 other parts not denoised: SCI, SCI",)
+
+
+def test_parts_can_not_be_the_samples_of_a_pixel(tmp_path):
+    several(tmp_path / "a.fits", "R1", "G1", "B1")
+    with pytest.raises(UserError, match="the first counts parts of the file"):
+        open_stack(tmp_path / "a.fits", axes="SYX")
+    with open_stack(tmp_path / "a.fits", axes="TYX") as stack:
+        assert stack.header.axes == "TYX"
+
+
+def test_what_gzip_packed_is_packed_again(tmp_path):
+    several(tmp_path / "a.fits", "SCI", "ERR", "SCI")
+    (tmp_path / "a.fits.gz").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
+    raised(tmp_path / "a.fits", tmp_path / "b.fits")
+    raised(tmp_path / "a.fits.gz", tmp_path / "b.fits.gz")
+    with fits.open(tmp_path / "b.fits.gz", checksum=True) as packed:
+        assert packed.fileinfo(0)["file"].compression == "gzip"
+        with fits.open(tmp_path / "b.fits") as plain:
+            assert fits.FITSDiff(packed, plain, ignore_comments=["CHECKSUM", "DATASUM"]).identical
+    with open_stack(tmp_path / "a.fits.gz") as stack:
+        aside = Path(stack._place)
+        header, bands = stack.header, list(bands_of(stack))
+        assert aside.exists()
+    assert not aside.parent.exists()
+    write_stack(tmp_path / "c.fits", header, bands)  # when the source is closed
+    with fits.open(tmp_path / "a.fits") as plain, fits.open(tmp_path / "c.fits") as copy:
+        assert fits.FITSDiff(plain, copy, ignore_comments=["CHECKSUM", "DATASUM"]).identical
+
+
+def test_names_of_what_is_packed(tmp_path):
+    for name in ("a.fits.gz", "b.FIT.GZ", "c.tar.gz", "d.fits.fz"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name[0] for path in list_images(tmp_path)] == ["a", "b", "d"]
+    places = {}
+    for name in ("a.fits.gz", "d.fits.fz", "e.ome.tif"):
+        source = Source(tmp_path / name, Path())
+        places[name] = Names.of(None, None, [source]).place(source, "grey").name
+    expected = ["a_denoised.fits.gz", "d_denoised.fits", "e_denoised.ome.tif"]
+    assert [*places.values()] == expected
+
+
+def test_a_trap_of_zeros_and_what_is_no_fits_are_refused(tmp_path):
+    fits.PrimaryHDU(np.zeros((6000, 6000), np.int16)).writeto(tmp_path / "a.fits")
+    with gzip.open(tmp_path / "a.fits.gz", "wb") as file:
+        file.write((tmp_path / "a.fits").read_bytes())
+    with pytest.raises(UserError, match="200 times its size; unpack it with: gunzip"):
+        open_stack(tmp_path / "a.fits.gz")
+    (tmp_path / "b.fits.gz").write_bytes(gzip.compress(b"a text" * 100))
+    with pytest.raises(UserError, match="is not an image"):
+        open_stack(tmp_path / "b.fits.gz")
+    whole = gzip.compress((tmp_path / "a.fits").read_bytes()[:40000])
+    (tmp_path / "c.fits.gz").write_bytes(whole[:-30])
+    with pytest.raises(UserError, match="is damaged or cut short"):
+        open_stack(tmp_path / "c.fits.gz")
 
 
 def test_a_file_that_ends_too_early_and_one_without_pixels_are_refused(tmp_path):
