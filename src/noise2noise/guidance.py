@@ -10,23 +10,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 
 from noise2noise.files import Header, Scale, Stack
-from noise2noise.noise import NoiseProfile, estimate_together
-from noise2noise.noise.patches import crops
+from noise2noise.noise import NoiseProfile
+from noise2noise.noise.estimate import measure
+from noise2noise.noise.patches import MOST_CROPS, crops
 from noise2noise.noise.words import is_correlated
 from noise2noise.tiling import filled
 
 Prepare = Callable[[np.ndarray, int, slice, slice], np.ndarray]
 """What a window (C, h, w) of a plane becomes before it is looked at."""
 
+_KNOWN = 0.25  # of a crop, that it tells of the plane's noise
+
 
 class PlaneView:
     """A plane of a stack as `estimate` reads an image, (C, H, W) on the unit scale: only what is
-    sliced is read, and what `prepare` makes of it is returned."""
+    sliced is read, and what `prepare` makes of it is returned. Values that are NaN or infinite are
+    `filled` from others."""
 
     ndim = 3
 
@@ -42,12 +45,26 @@ class PlaneView:
         return self.shape[0]
 
     def __getitem__(self, window: tuple[slice, slice, slice]) -> np.ndarray:
-        _, rows, columns = window
+        return self._window(*window[1:])[0]
+
+    def parts(self, most: int = MOST_CROPS) -> list[np.ndarray]:
+        """What is looked at to measure the plane, (C, h, w): all of a small one, `most` crops of a
+        large one, but for crops of which next to nothing is known."""
+        looks = [self._window(*place) for place in crops(*self.shape[1:], most)]
+        least = min(_KNOWN, max(known for _, known in looks))
+        return [part for part, known in looks if known >= least]
+
+    def _window(self, rows: slice, columns: slice) -> tuple[np.ndarray, float]:
+        """A window, and how much of it is known, of the channel of which least is."""
         stored = self._stack.read(self._plane, rows, columns)[..., : self.shape[0]]
         unit = self._scale.to_unit(stored.transpose(2, 0, 1))
         bad = ~np.isfinite(unit)
-        unit = filled(unit, bad) if bad.any() else unit
-        return unit if self._prepare is None else self._prepare(unit, self._plane, rows, columns)
+        known = 1.0
+        if bad.any():
+            unit, known = filled(unit, bad), 1 - float(bad.mean((1, 2)).max())
+        if self._prepare is not None:
+            unit = self._prepare(unit, self._plane, rows, columns)
+        return unit, known
 
 
 _COARSER = 3.5
@@ -93,15 +110,15 @@ class Guidance:
     @classmethod
     def of(cls, images: Sequence[PlaneView], noise: NoiseProfile | None = None) -> Guidance:
         """For images of one kind, which share their noise; it is estimated if it isn't given."""
-        windows = [
-            image[:, rows, columns] for image in images for rows, columns in crops(*image.shape[1:])
-        ]
+        windows = [part for image in images for part in image.parts()]
         offset = float(np.mean([window.mean(dtype=np.float64) for window in windows]))
         if noise is not None:
             return cls(noise, offset)
         contrast = float(np.mean([window.std(dtype=np.float64) for window in windows]))
-        # Sliced like arrays, which is all that estimating asks of them.
-        found = estimate_together(cast("Sequence[np.ndarray]", images))
+        if len(images) > 1:
+            most = max(MOST_CROPS // len(images), 1)
+            windows = [part for image in images for part in image.parts(most)]
+        found = measure(windows)[0]
         told = unhidden(found, contrast)
         return cls(told, offset, told is not found)
 

@@ -60,16 +60,43 @@ def extended(part: np.ndarray, below: int, right: int) -> np.ndarray:
 
 
 def filled(part: np.ndarray, bad: np.ndarray) -> np.ndarray:
-    """(C, H, W) with the nearest good value of its channel in the place of each bad one; 0 where
-    a channel has none."""
+    """(C, H, W) with a good value of its channel in the place of each bad one: that which lies as
+    far behind the nearest good one as the bad one lies before it, so that noise and texture go on
+    as they are; in streaks of one value there would be none. Where nothing lies there, the nearest
+    itself; 0 where a channel has none."""
+    result = np.where(bad, part.dtype.type(0), part)
+    for channel, missing in zip(result, bad, strict=True):
+        left = missing.copy()
+        for _ in range(_MIRRORS):
+            if left.all() or not left.any() or not _mirror(channel, left):
+                break
+        if left.any() and not left.all():
+            channel[left] = channel[tuple(_nearest_good(left)[:, left])]
+    return result
+
+
+_MIRRORS = 8  # one behind the other, each about twice as far as the one before
+
+
+def _mirror(channel: np.ndarray, missing: np.ndarray) -> bool:
+    """Fill what has something good behind the nearest good value, and take it from `missing`;
+    whether there was any."""
+    places = np.array(np.nonzero(missing))
+    behind = 2 * _nearest_good(missing)[:, missing] - places
+    inside = (behind >= 0) & (behind < np.array(missing.shape)[:, None])
+    there: np.ndarray = np.all(inside, axis=0)
+    there[there] = ~missing[tuple(behind[:, there])]
+    channel[tuple(places[:, there])] = channel[tuple(behind[:, there])]
+    missing[tuple(places[:, there])] = False
+    return bool(there.any())
+
+
+def _nearest_good(missing: np.ndarray) -> np.ndarray:
+    """The row and column of the nearest good value of each, (2, H, W)."""
     import scipy.ndimage  # here, because few need it and it takes a while
 
-    result = np.where(bad, np.float32(0), part)
-    for channel, missing in zip(result, bad, strict=True):
-        if missing.any() and not missing.all():
-            nearest = np.empty((missing.ndim, *missing.shape), np.int32)
-            scipy.ndimage.distance_transform_edt(
-                missing, return_distances=False, return_indices=True, indices=nearest
-            )
-            channel[...] = channel[tuple(nearest)]
-    return result
+    nearest = np.empty((missing.ndim, *missing.shape), np.int32)
+    scipy.ndimage.distance_transform_edt(
+        missing, return_distances=False, return_indices=True, indices=nearest
+    )
+    return nearest

@@ -178,7 +178,7 @@ def test_dark_floats_are_denoised_as_well_as_bright_ones(small):
 @pytest.mark.parametrize("colour", [False, True])
 def test_pixels_that_are_no_numbers_stay_and_harm_no_others(small, bad, colour):
     image = noise(20, 24, *(3,) * colour, dtype="float32")
-    image[3:6, 6:9] = image[4, 7]  # what the nearest pixels have
+    image[2:7, 5:10] = image[4, 7]  # what all around have
     expected = small[3].denoise(image)
     image[4, 7] = expected[4, 7] = bad
     np.testing.assert_allclose(small[3].denoise(image), expected, atol=1e-6)

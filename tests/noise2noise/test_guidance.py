@@ -7,8 +7,8 @@ import torch
 from noise2noise import networks
 from noise2noise.denoiser import Denoiser, ModelInfo
 from noise2noise.errors import UserError
-from noise2noise.files import ArrayStack, Header
-from noise2noise.guidance import ChannelPlanes
+from noise2noise.files import ArrayStack, Header, Scale
+from noise2noise.guidance import ChannelPlanes, Guidance, PlaneView
 from noise2noise.noise import NoiseProfile, estimate_together
 
 
@@ -108,6 +108,29 @@ def test_pixels_that_are_no_numbers_stay_and_spoil_nothing(told):
     kept = np.isfinite(image)
     np.testing.assert_array_equal(result[~kept], image[~kept])
     assert np.isfinite(result[kept]).all()
+
+
+def disk(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.hypot(y - height / 2, x - width / 2) < 0.3 * width
+
+
+GAPS = {
+    "half": lambda height, width: np.arange(width) < 0.4 * width + 0 * np.arange(height)[:, None],
+    "all but a disk": disk,
+    "one in five": lambda *size: np.random.default_rng(0).random(size) < 0.8,
+}
+
+
+@pytest.mark.parametrize("side", [160, 1300])  # looked at as a whole, and through crops
+@pytest.mark.parametrize("name", GAPS)
+def test_what_is_not_known_tells_nothing_of_the_noise(name, side):
+    image = noisy(side, side, sigma=0.05)
+    image[~GAPS[name](side, side)] = np.nan
+    stack = ArrayStack(Header("YX", image.shape, image.dtype), image[None, ..., None])
+    noise = Guidance.of([PlaneView(stack, Scale(0, 1), 0)]).noise
+    assert noise.sigma(np.full((1, 8, 8), 0.5, np.float32)).mean() == pytest.approx(0.05, rel=0.15)
+    assert noise.pixel == pytest.approx(0.05, rel=0.2)
 
 
 @pytest.mark.parametrize("axes", ["YX", "TYX", "CYX", "TCYX", "CTYX", "TCZYX", "CYXS"])

@@ -149,22 +149,19 @@ def _measured(path: Path, stack: Stack, most: int) -> _Seen:
 def _parts(stack: Stack, most: int) -> list[np.ndarray]:
     """What is looked at, (C, h, w) in the file's units: `most` crops of a few planes of each
     channel, spread evenly."""
-    from typing import cast
-
     import numpy as np
 
     from noise2noise.files import Scale
     from noise2noise.guidance import ChannelPlanes, PlaneView
-    from noise2noise.noise.estimate import sample
 
     channels = ChannelPlanes.of(stack.header)
     chosen = [channels.some(channel, _PLANES) for channel in range(channels.channels)]
     crops = max(most // len(chosen[0]), 1)
     parts = []
     for planes in zip(*chosen, strict=True):
-        views = [PlaneView(stack, Scale(0, 1), plane) for plane in planes]
-        looks = [sample(cast("np.ndarray", view), crops) for view in views]
-        parts += [np.concatenate(look) for look in zip(*looks, strict=True)]
+        looks = [PlaneView(stack, Scale(0, 1), plane).parts(crops) for plane in planes]
+        # Of some crops of one channel nothing may be known.
+        parts += [np.concatenate(look) for look in zip(*looks, strict=False)]
     return parts
 
 

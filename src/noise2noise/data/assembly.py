@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from noise2noise.data.registration import MOST_SHIFT, SAME, Exposure, exposure, registered, shift
+from noise2noise.data.registration import (
+    MOST_SHIFT,
+    SAME,
+    Exposure,
+    common,
+    exposure,
+    registered,
+    shift,
+)
 from noise2noise.data.scenes import Scene
 from noise2noise.data.shots import Shot
 from noise2noise.data.words import counted, shortened
@@ -101,7 +109,7 @@ def assembled(
 
 
 def _scene(group: Group, crop: int, register: bool, findings: Findings) -> Scene | None:
-    shots, pairs = [shot.pixels for shot in group.shots], np.array(group.pairs)
+    shots, pairs = list(group.shots), np.array(group.pairs)
     places = _places(shots) if group.places is None else group.places
     if register and _far(places, pairs).any():
         shots, places = _moved(group, shots, places, crop, findings)
@@ -113,11 +121,16 @@ def _scene(group: Group, crop: int, register: bool, findings: Findings) -> Scene
         alone -= {0}  # of two that don't fit, the other is named
     middle = np.median(places[sorted(used) or [0]], axis=0)
     findings.left_out += [_told(group.shots[each], places[each] - middle) for each in sorted(alone)]
-    return Scene(shots, pairs[good], exposures) if used else None
+    if not used:
+        return None
+    unknown = [shot.unknown for shot in shots]
+    gaps = [] if all(each is None for each in unknown) else unknown
+    return Scene([shot.pixels for shot in shots], pairs[good], exposures, gaps)
 
 
-def _places(shots: Sequence[np.ndarray]) -> np.ndarray:
-    return np.array([np.zeros(2), *(shift(shots[0], shot) for shot in shots[1:])])
+def _places(shots: Sequence[Shot]) -> np.ndarray:
+    first = shots[0].pixels
+    return np.array([np.zeros(2), *(shift(first, shot.pixels) for shot in shots[1:])])
 
 
 def _far(places: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -126,13 +139,14 @@ def _far(places: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _moved(
-    group: Group, shots: list[np.ndarray], places: np.ndarray, crop: int, findings: Findings
-) -> tuple[list[np.ndarray], np.ndarray]:
+    group: Group, shots: list[Shot], places: np.ndarray, crop: int, findings: Findings
+) -> tuple[list[Shot], np.ndarray]:
     """The shots cut to what they have in common, if that is large enough, and what of their
     distance is left."""
     whole = np.rint(places - places[0]).astype(int)
-    cut = registered(shots, whole)
-    if min(cut[0].shape[1:]) < crop:
+    windows = common(shots[0].pixels.shape, whole)
+    cut = [shot.window(*window) for shot, window in zip(shots, windows, strict=True)]
+    if min(cut[0].pixels.shape[1:]) < crop:
         return shots, places
     findings.moved += [
         _told(shot, place - places[0])
@@ -143,14 +157,14 @@ def _moved(
 
 
 def _exposures(
-    group: Group, shots: list[np.ndarray], places: np.ndarray, findings: Findings
+    group: Group, shots: list[Shot], places: np.ndarray, findings: Findings
 ) -> tuple[list[Exposure], set[int]]:
     """What brings shots to the exposure of the first, none if nothing has to; and which of them
     show something else."""
     found: list[Exposure | None] = [SAME]
     for shot, place in zip(shots[1:], places[1:], strict=True):
         there = np.rint([np.zeros(2), place - places[0]]).astype(int)
-        found.append(exposure(*registered((shots[0], shot), there)))
+        found.append(exposure(*registered((shots[0].pixels, shot.pixels), there)))
     for shot, each in zip(group.shots, found, strict=True):
         if each is None:
             findings.other.append(shot.name)

@@ -24,10 +24,14 @@ def save_pair_file(
         write_torch(temporary, sides)
 
 
-def load_pair_file(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
+def load_pair_file(path: str | Path, gaps: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """The two tensors of a `.pkl`, `.pth` or `.pt` file that `torch.save((a, b), path)` wrote.
 
     Nothing in the file is ever run: see `noise2noise.untrusted`.
+
+    Arguments:
+        path: of the file.
+        gaps: whether floats may be NaN or infinite, where nothing is known.
 
     Returns:
         Two tensors `(N, C, H, W)`, uint8 or floats, values 0 to 255; for `TensorPairs`.
@@ -47,11 +51,13 @@ def load_pair_file(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
             f"{path} holds {len(content)} things ({kinds}); expected two tensors (first, second)"
         )
     first, second = (side.detach() for side in content)
-    check_tensors(first, second, str(path))
+    check_tensors(first, second, str(path), gaps)
     return first, second
 
 
-def check_tensors(first: torch.Tensor, second: torch.Tensor, where: str) -> None:
+def check_tensors(
+    first: torch.Tensor, second: torch.Tensor, where: str, gaps: bool = False
+) -> None:
     """Raise a UserError that names `where` unless these are two sides of pairs."""
     for side in (first, second):
         if side.layout != torch.strided or side.ndim != 4 or side.shape[1] not in (1, 3):
@@ -70,11 +76,14 @@ def check_tensors(first: torch.Tensor, second: torch.Tensor, where: str) -> None
         raise UserError(f"{where}: there are no images, the shape is {tuple(first.shape)}")
     for side in (first, second):
         if side.is_floating_point():
-            _check_scale(side, where)
+            _check_scale(side, where, gaps)
 
 
-def _check_scale(side: torch.Tensor, where: str) -> None:
-    if not torch.isfinite(side).all():
+def _check_scale(side: torch.Tensor, where: str, gaps: bool) -> None:
+    known = torch.isfinite(side)
+    if gaps and known.any():
+        side = side[known]
+    elif not known.all():
         raise UserError(f"{where}: holds values that are not finite (NaN or infinite); remove them")
     # Noise may leave 0..255, though not by much; another scale altogether would train in silence.
     lowest, highest = float(side.min()), float(side.max())

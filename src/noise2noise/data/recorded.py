@@ -17,6 +17,7 @@ from noise2noise.data.words import checked_crop, colour_text, counted, size_text
 from noise2noise.errors import UserError
 from noise2noise.files import Scale
 from noise2noise.noise import NoiseProfile, profile_of_pairs
+from noise2noise.tiling import filled
 
 
 class RecordedSource(PairSource):
@@ -65,7 +66,7 @@ class TensorPairs(RecordedSource):
 
     Arguments:
         first, second: `(N, C, H, W)` of equal shape, C 1 or 3; uint8, or floats of the same scale,
-            0 to 255. 8-bit tensors are not copied.
+            0 to 255, NaN or infinite where nothing is known. 8-bit tensors are not copied.
         crop: side of the crops; the shorter side of the images if None.
         target_is_clean: `second` holds clean images: it is always the target.
 
@@ -82,7 +83,7 @@ class TensorPairs(RecordedSource):
         crop: int | None = None,
         target_is_clean: bool = False,
     ) -> None:
-        check_tensors(first, second, "the pairs")
+        check_tensors(first, second, "the pairs", gaps=True)
         count, _, height, width = first.shape
         crop = checked_crop(min(height, width) if crop is None else crop)
         if crop > min(height, width):
@@ -94,12 +95,13 @@ class TensorPairs(RecordedSource):
         super().__init__(shapes, crop)
         self.channels = first.shape[1]
         self.reference_is_clean = target_is_clean
-        self._first, self._second = _stored(first), _stored(second)
+        self._first, self._second, self._gap = _completed(_stored(first), _stored(second))
+        self.gaps = self._gap is not None
         if self._first.dtype != self._second.dtype:
             self._first, self._second = map(_unit, (self._first, self._second))
         self._scale = Scale.of(self._first.dtype)
         self._measure = functools.cache(
-            functools.partial(_noise_of, self._first, self._second, self._scale)
+            functools.partial(_noise_of, self._first, self._second, self._scale, self._gap)
         )
 
     def _fill(
@@ -116,6 +118,8 @@ class TensorPairs(RecordedSource):
             first, second = (targets, inputs) if swap else (inputs, targets)
             first[place] = view.of(self._first[image])
             second[place] = view.of(self._second[image])
+            if self._gap is not None:
+                targets[place][view.of(self._gap[image])] = np.nan
         if self._scale.white != 1:
             inputs /= self._scale.white
             targets /= self._scale.white
@@ -133,7 +137,11 @@ class TensorPairs(RecordedSource):
     ) -> tuple[np.ndarray, np.ndarray, NoiseProfile | None]:
         first, second = (centre(pixels[image], side) for pixels in (self._first, self._second))
         noise = None if self._telling is None else self.noise
-        return self._scale.to_unit(first), self._scale.to_unit(second), noise
+        noisy, reference = self._scale.to_unit(first), self._scale.to_unit(second)
+        if self._gap is not None:
+            gap = centre(self._gap[image], side)
+            reference = np.where(gap, np.float32(np.nan), reference)
+        return noisy, reference, noise
 
     def describe(self) -> str:
         kind = "noisy and clean" if self.reference_is_clean else "noisy"
@@ -153,5 +161,25 @@ def _unit(images: np.ndarray) -> np.ndarray:
     return Scale.of(images.dtype).to_unit(images)
 
 
-def _noise_of(first: np.ndarray, second: np.ndarray, scale: Scale) -> NoiseProfile:
+def _completed(
+    first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Both sides with a number everywhere, and where in one of them there was none, if at all."""
+    gaps = [~np.isfinite(side) for side in (first, second) if side.dtype.kind == "f"]
+    if not any(gap.any() for gap in gaps):
+        return first, second, None
+    return _complete(first), _complete(second), np.logical_or.reduce(gaps)
+
+
+def _complete(side: np.ndarray) -> np.ndarray:
+    if side.dtype.kind != "f":
+        return side
+    return np.stack([filled(image, ~np.isfinite(image)) for image in side])
+
+
+def _noise_of(
+    first: np.ndarray, second: np.ndarray, scale: Scale, gap: np.ndarray | None
+) -> NoiseProfile:
+    if gap is not None:
+        first, second = (np.where(gap, np.float32(np.nan), side) for side in (first, second))
     return profile_of_pairs(first, second).scaled(1 / scale.white)

@@ -136,19 +136,30 @@ def _has_structure(image: np.ndarray, spread: float) -> bool:
     return bool(spread > _STRUCTURE * noise / _BLOCK)
 
 
+def common(shape: tuple[int, ...], places: np.ndarray) -> list[tuple[slice, slice]]:
+    """The rows and columns of each shot that show what all shots show.
+
+    Arguments:
+        shape: of the shots, (..., H, W).
+        places: (shots, 2), where the picture lies in each, in whole pixels.
+
+    Returns:
+        Windows; empty ones where nothing is in all of them.
+    """
+    starts = places - places.min(0)
+    height, width = np.maximum(np.array(shape[-2:]) - starts.max(0), 0).tolist()
+    return [(slice(top, top + height), slice(left, left + width)) for top, left in starts.tolist()]
+
+
 def registered(shots: Sequence[np.ndarray], places: np.ndarray) -> list[np.ndarray]:
     """What all shots show, moved by whole pixels: nothing is interpolated, so noise stays as it is.
 
     Arguments:
         shots: (C, H, W) each, of one shape.
-        places: (shots, 2), where the picture lies in each, in whole pixels.
+        places: as of `common`.
 
     Returns:
-        Windows of the shots; empty ones where nothing is in all of them.
+        Windows of the shots, as `common` has them.
     """
-    starts = places - places.min(0)
-    height, width = np.maximum(np.array(shots[0].shape[1:]) - starts.max(0), 0)
-    return [
-        shot[:, top : top + height, left : left + width]
-        for shot, (top, left) in zip(shots, starts.tolist(), strict=True)
-    ]
+    windows = common(shots[0].shape, places)
+    return [shot[:, rows, columns] for shot, (rows, columns) in zip(shots, windows, strict=True)]

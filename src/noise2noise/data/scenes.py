@@ -33,18 +33,33 @@ class Scene:
         shots: (C, H, W) each, as stored, of one shape.
         pairs: which two of them are pairs, (pairs, 2).
         exposures: what brings each shot to the exposure of the first; none are needed if empty.
+        gaps: where nothing is known of each shot, bool (C, H, W) or None; empty if all is known.
     """
 
     shots: Sequence[np.ndarray]
     pairs: np.ndarray
     exposures: Sequence[Exposure] = field(default=())
+    gaps: Sequence[np.ndarray | None] = field(default=())
+
+    def gap(self, shot: int) -> np.ndarray | None:
+        return self.gaps[shot] if self.gaps else None
+
+    def known(self, shot: int) -> np.ndarray:
+        """A shot with NaN where nothing is known."""
+        gap = self.gap(shot)
+        return self.shots[shot] if gap is None else np.where(gap, np.nan, self.shots[shot])
 
     def exposure(self, shot: int) -> Exposure:
         return self.exposures[shot] if self.exposures else SAME
 
     def part(self, window: tuple[slice, slice]) -> Scene:
         """A window of all shots."""
-        return replace(self, shots=[shot[:, window[0], window[1]] for shot in self.shots])
+        rows, columns = window
+        return replace(
+            self,
+            shots=[shot[:, rows, columns] for shot in self.shots],
+            gaps=[None if gap is None else gap[:, rows, columns] for gap in self.gaps],
+        )
 
 
 Source = TypeVar("Source", bound="RecordedScenes")
@@ -83,6 +98,7 @@ class RecordedScenes(RecordedSource):
         self.notes = tuple(notes)
         self._scenes = list(scenes)
         self._means: dict[int, float] = {}
+        self.gaps = any(scene.gaps for scene in scenes)
         self._scale = scale_of_scenes(scenes)
         self.values = (self._scale.black, self._scale.white) if unit else None
         self._measure = functools.cache(functools.partial(_noise_of, self._scenes, self._scale))
@@ -153,6 +169,9 @@ class RecordedScenes(RecordedSource):
             pair = scene.pairs[number].tolist()
             for side, shot in zip((inputs, targets), pair[::-1] if swap else pair, strict=True):
                 side[place] = self._unit(scene, shot, view.of(scene.shots[shot]))
+            for gap in (scene.gap(shot) for shot in pair):
+                if gap is not None:
+                    targets[place][view.of(gap)] = np.nan
 
     def _mean(self, image: int) -> float:
         """Of the scene's first shot."""
@@ -165,7 +184,7 @@ class RecordedScenes(RecordedSource):
     def _validation_pair(
         self, image: int, side: int
     ) -> tuple[np.ndarray, np.ndarray, NoiseProfile | None]:
-        """A shot, and the mean of all its partners."""
+        """A shot, and the mean of all its partners, as far as there is something to compare."""
         scene = self._scenes[image]
         shot = int(scene.pairs[0][0])
         partners = [b if a == shot else a for a, b in scene.pairs.tolist() if shot in (a, b)]
@@ -175,7 +194,19 @@ class RecordedScenes(RecordedSource):
             self._unit(scene, each, centre(scene.shots[each], side)) for each in (shot, *partners)
         )
         noise = None if self._telling is None else self.noise
-        return noisy, np.asarray(np.mean(others, 0, dtype=np.float32)), noise
+        if not scene.gaps:
+            return noisy, np.asarray(np.mean(others, 0, dtype=np.float32)), noise
+        lacks, *lacking = (_square_of_gap(scene, each, side) for each in (shot, *partners))
+        known = ~np.array(lacking) & ~lacks
+        count = known.sum(0)
+        total = np.sum(others, 0, dtype=np.float32, where=known)
+        reference = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return noisy, reference.astype(np.float32), noise
+
+
+def _square_of_gap(scene: Scene, shot: int, side: int) -> np.ndarray:
+    gap = scene.gap(shot)
+    return centre(np.zeros_like(scene.shots[shot], bool) if gap is None else gap, side)
 
 
 def to_unit(pixels: np.ndarray, exposure: Exposure, scale: Scale) -> np.ndarray:
@@ -192,11 +223,15 @@ def scale_of_scenes(scenes: Sequence[Scene]) -> Scale:
     share = max(1, _VALUES // sum(len(scene.shots) for scene in scenes))
     squares = np.concatenate(
         [
-            _adjusted(_squares(shot, share), scene.exposure(place))
+            _adjusted(_squares(scene.known(place), share), scene.exposure(place))
             for scene in scenes
-            for place, shot in enumerate(scene.shots)
+            for place in range(len(scene.shots))
         ]
     )
+    if any(scene.gaps for scene in scenes):
+        squares = squares[np.isfinite(squares)]
+    if not len(squares):  # there are gaps everywhere
+        squares = np.concatenate([shot.reshape(-1) for scene in scenes for shot in scene.shots])
     low, high = (float(value) for value in np.percentile(squares, (_LOW, _HIGH)))
     if dtypes == {np.dtype(np.uint8)} and high - low >= _LEAST_RANGE:
         return Scale(0, 255)
@@ -238,7 +273,7 @@ class _Side(Sequence[np.ndarray]):
         number, place = self._pairs[index]
         scene = self._scenes[number]
         shot = int(scene.pairs[place][self._side])
-        return to_unit(scene.shots[shot], scene.exposure(shot), self._scale)
+        return to_unit(scene.known(shot), scene.exposure(shot), self._scale)
 
 
 def _noise_of(scenes: Sequence[Scene], scale: Scale) -> NoiseProfile:

@@ -24,34 +24,46 @@ class Shot:
     """One noisy picture.
 
     Attributes:
-        pixels: (C, H, W) as stored, C 1 or 3.
+        pixels: (C, H, W) as stored, C 1 or 3; numbers, all of them.
         name: of its file, and of the plane and channel in it.
+        unknown: where the file has no number, NaN or an infinity, and `pixels` what fits in; bool
+            (C, H, W), or None where there is no such place.
     """
 
     pixels: np.ndarray
     name: str
+    unknown: np.ndarray | None = None
+
+    def window(self, rows: slice, columns: slice) -> Shot:
+        """A part of it."""
+        unknown = None if self.unknown is None else self.unknown[:, rows, columns]
+        return Shot(self.pixels[:, rows, columns], self.name, unknown)
 
 
 def read_shots(path: Path) -> list[list[Shot]]:
     """The pictures in a file, as lists of those that follow each other along T, Z, Q or I.
 
     Colours stay together; what isn't red, green and blue is a grey picture for each channel, as
-    which it is denoised too. Values that are NaN or infinite are filled from around them.
+    which it is denoised too.
 
     Raises:
         UserError: there is no such file, or it is damaged.
     """
     with open_stack(path) as stack:
         header = stack.header
-        planes = [_finite(stack.read(plane)[..., : header.colours]) for plane in _all(header)]
+        planes = [_known(stack.read(plane)[..., : header.colours]) for plane in _all(header)]
     grey = header.colour != "rgb"
     rows = []
     for numbers in _sequences(header):
         parts = range(header.colours) if grey else (slice(None),)
         for part in parts:
-            picked = [planes[number].transpose(2, 0, 1)[_as_slice(part)] for number in numbers]
             labels = _labels(path, header, numbers, part)
-            rows.append([Shot(*both) for both in zip(picked, labels, strict=True)])
+            rows.append(
+                [
+                    _shot(*planes[number], _as_slice(part), label)
+                    for number, label in zip(numbers, labels, strict=True)
+                ]
+            )
     return rows
 
 
@@ -93,11 +105,18 @@ def _as_slice(part: int | slice) -> slice:
     return slice(part, part + 1) if isinstance(part, int) else part
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind != "f" or np.isfinite(values).all():
-        return values
-    planes = values.transpose(2, 0, 1).astype(np.float32)
-    return filled(planes, ~np.isfinite(planes)).transpose(1, 2, 0)
+def _known(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """A plane, (H, W, C), as (C, H, W) with a number everywhere, and where there was none."""
+    planes = values.transpose(2, 0, 1)
+    if values.dtype.kind != "f":
+        return planes, None
+    unknown = ~np.isfinite(planes)
+    return (filled(planes, unknown), unknown) if unknown.any() else (planes, None)
+
+
+def _shot(planes: np.ndarray, unknown: np.ndarray | None, part: slice, name: str) -> Shot:
+    where = None if unknown is None or not unknown[part].any() else unknown[part]
+    return Shot(planes[part], name, where)
 
 
 def _sequences(header: Header) -> list[list[int]]:

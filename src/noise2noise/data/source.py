@@ -30,6 +30,7 @@ class PairSource(ABC):
         notes: sentences for people about what was met, such as shots that are left out.
         values: of recorded images, what is black and white in the units of their files, if they
             mean something to others; else None.
+        gaps: whether targets of `batch` may be NaN: there nothing is known of one of the images.
         takes_time: whether threads should make batches ahead: not where a batch is so quickly made
             that handing it from one to the other takes as long.
     """
@@ -39,6 +40,7 @@ class PairSource(ABC):
     reference_is_clean: bool
     notes: tuple[str, ...] = ()
     values: tuple[float, float] | None = None
+    gaps: bool = False
     _telling: Telling | None = None
 
     def __init__(self, shapes: np.ndarray, crop: int) -> None:
@@ -87,7 +89,8 @@ class PairSource(ABC):
         return inputs, targets
 
     def validation_pair(self, index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-        """(noisy, reference) of image `index` of `images`: its centre, `side` pixels square."""
+        """(noisy, reference) of image `index` of `images`: its centre, `side` pixels square; the
+        reference is NaN where nothing is known of one of them."""
         return self._validation_pair(self._images[index], side)[:2]
 
     def guidance(self, index: int, side: int) -> Guidance:

@@ -27,7 +27,7 @@ class ValidationSet:
 
     Attributes:
         pairs: (noisy input, reference), float32 `(C, H, W)`, of one size within a set, which is a
-            multiple of the training crop.
+            multiple of the training crop. A reference is NaN where there is nothing to compare.
         reference_is_clean: whether the references are clean images. If not, each is another noisy
             image of the same scene; a PSNR against it is lower than the true one because the
             reference's own noise counts as error, but that part is the same for every model, so it
@@ -43,14 +43,24 @@ class ValidationSet:
 def validation_set(source: PairSource) -> ValidationSet:
     """All images of a source as a fixed set for validation: the centre of each, with fixed noise.
 
-    The centres are as large as the smallest image allows and `VALIDATION_SIDE` permits.
+    The centres are as large as the smallest image allows and `VALIDATION_SIDE` permits; those of
+    which nothing is known are left out.
+
+    Raises:
+        UserError: that is so of all.
     """
     side = _validation_side(source)
     pairs = [source.validation_pair(index, side) for index in range(source.images)]
+    known = [index for index, (_, reference) in enumerate(pairs) if np.isfinite(reference).any()]
+    if not known:
+        raise UserError(
+            f"the {side} x {side} pixels in the middle of the images that are held back for "
+            "validation are NaN or infinite, all of them; cut the images to what they show"
+        )
     guidances = None
     if source.is_telling:
-        guidances = [source.guidance(index, side) for index in range(source.images)]
-    return ValidationSet(pairs, source.reference_is_clean, guidances)
+        guidances = [source.guidance(index, side) for index in known]
+    return ValidationSet([pairs[index] for index in known], source.reference_is_clean, guidances)
 
 
 def split(source: Source) -> tuple[Source, ValidationSet]:

@@ -55,7 +55,7 @@ class Pictures:
             return
         noisy, reference = pair
         self.folder.mkdir(exist_ok=True)
-        low, high = np.percentile(reference, (_LOW, _HIGH))
+        low, high = np.nanpercentile(reference, (_LOW, _HIGH))
         for name, image in ((NOISY, noisy), (REFERENCE, reference)):
             if not (self.folder / name).exists():
                 self._write(name, image, low, high)

@@ -89,7 +89,7 @@ def _open_source(config: TrainingConfig, track: Track, multiple: int) -> PairSou
     if config.burst is not None:
         return Bursts(config.burst, config.crop, track, config.registration, multiple)
     if config.pairs_file is not None:
-        sides = load_pair_file(config.pairs_file)
+        sides = load_pair_file(config.pairs_file, gaps=True)
         fitting = min(USUAL_CROP, *sides[0].shape[2:]) // multiple * multiple
         return TensorPairs(*sides, config.crop or max(fitting, multiple))
     corruption, channels = parse(config.corruption or ""), config.sizes.get("channels")

@@ -40,12 +40,12 @@ from noise2noise.errors import DivergedError, UserError
 from noise2noise.fit.checkpoint import Checkpoint
 from noise2noise.fit.configuration import MAY_CHANGE, TrainingConfig
 from noise2noise.fit.folder import RunFolder
+from noise2noise.fit.gaps import WhereKnown, psnr_where_known
 from noise2noise.fit.observer import Epoch, Observer, Position
 from noise2noise.fit.sources import open_data
 from noise2noise.fit.team import Team
 from noise2noise.fit.training_step import Steps
 from noise2noise.guidance import Guidance
-from noise2noise.metrics import psnr
 
 SAVE_SECONDS = 120
 """A checkpoint is written at least so often, in the middle of an epoch too."""
@@ -107,7 +107,8 @@ class Trainer:
         if config.start_from is not None:
             networks.copy_weights(Denoiser.load(config.start_from, "cpu").model, self.model)
         self.model.to(self.device)
-        self.loss = LOSSES[config.loss]()
+        loss = LOSSES[config.loss]()
+        self.loss = WhereKnown(loss) if self.source.gaps else loss
         self.team = Team(self.model, config.accumulate, config.shard_optimizer)
         self.optimizer = optimizer_of(config, self.team.stepped)
         self.steps = Steps(self.model, self.loss, self.optimizer, config.clip_norm)
@@ -340,7 +341,7 @@ class Trainer:
                 raise self._divergence("a prediction")
             if not values:
                 self._pictured = prediction
-            values.append(psnr(prediction, reference))
+            values.append(psnr_where_known(prediction, reference))
         self.model.train()
         return self.team.mean(sum(values), len(values))
 

@@ -12,9 +12,11 @@ from noise2noise.noise import patches
 from noise2noise.noise.line import Points, confidence, line
 from noise2noise.noise.profile import NoiseProfile
 from noise2noise.noise.spectrum import with_scales
+from noise2noise.tiling import filled
 
 _MOST_PIXELS = 2**22  # of each channel
 _CLASSES = 24
+_KNOWN = 0.25  # of an image, that it tells of the noise
 
 
 Images = np.ndarray | Sequence[np.ndarray]
@@ -33,7 +35,7 @@ def profile_of_pairs(first: Images, second: Images) -> NoiseProfile:
     Returns:
         The profile, in the images' units, with the same line through shot and read noise as
         `noise2noise.noise.estimate.estimate` finds. Its `impulses` are 0: they count as noise. Its
-        confidence is 0 if no image has 8 x 8 pixels.
+        confidence is 0 if no image has 8 x 8 pixels. What is NaN in either image tells nothing.
 
     Raises:
         ValueError: there are no pairs, or shapes differ within a pair or channels between pairs.
@@ -50,8 +52,9 @@ def profile_of_pairs(first: Images, second: Images) -> NoiseProfile:
         if a.shape != b.shape or a.ndim != 3 or len(a) != len(pairs[0][0]):
             raise ValueError(f"expected pairs of (C, H, W), got {a.shape} and {b.shape}")
     channels = range(len(pairs[0][0]))
-    noise = [[(a[c] - b[c]) * np.float32(math.sqrt(0.5)) for a, b in pairs] for c in channels]
-    means = [[(a[c] + b[c]) / 2 for a, b in pairs] for c in channels]
+    parted = _of_known([((a - b) * np.float32(math.sqrt(0.5)), (a + b) / 2) for a, b in pairs])
+    noise = [[each[c] for each, _ in parted] for c in channels]
+    means = [[each[c] for _, each in parted] for c in channels]
     points = [_points(*planes) for planes in zip(means, noise, strict=True)]
     if not all(len(each.level) for each in points):
         nothing = (0.0,) * len(channels)
@@ -70,6 +73,21 @@ def profile_of_pairs(first: Images, second: Images) -> NoiseProfile:
             confidence(each, *found, black) for each, found in zip(points, lines, strict=True)
         ),
     )
+
+
+Parted = tuple[np.ndarray, np.ndarray]  # what two images don't have in common, and have
+
+
+def _of_known(pairs: list[Parted]) -> list[Parted]:
+    """The pairs of which something is known, with a number everywhere."""
+    unknown = [np.isnan(noise) for noise, _ in pairs]
+    shares = [1 - gap.mean((1, 2)).max() for gap in unknown]
+    least = min(_KNOWN, max(shares))
+    return [
+        (filled(noise, gap), filled(mean, gap)) if gap.any() else (noise, mean)
+        for (noise, mean), gap, share in zip(pairs, unknown, shares, strict=True)
+        if share >= least
+    ]
 
 
 def _spread(count: int, pixels: int) -> list[int]:

@@ -19,7 +19,6 @@ from noise2noise.files import Stack
 from noise2noise.guidance import ChannelPlanes, Guidance
 from noise2noise.inference import Settings
 from noise2noise.noise import NoiseProfile, remove_impulses
-from noise2noise.noise.patches import crops
 from noise2noise.suiting import is_grey
 
 MOST = 8
@@ -84,8 +83,8 @@ def samples_of(denoiser: Denoiser, stack: Stack, settings: Settings, most: int) 
         view = run.view(plane)
         guide = guides(plane)
         assert guide is not None  # it is told the noise
-        for rows, columns in crops(*view.shape[1:], max(most // len(planes), 1)):
-            found += _seen(view[:, rows, columns], guide, denoiser.channels, stack.header.colour)
+        for part in view.parts(max(most // len(planes), 1)):
+            found += _seen(part, guide, denoiser.channels, stack.header.colour)
     return [sample for sample in found if min(sample.image.shape[1:]) >= LEAST]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from noise2noise.inference import Settings, StackRun
 from noise2noise.inference.known import Known, guide_of, looked_up, measured
 from noise2noise.inference.preparation import Preparation
 from noise2noise.noise import NoiseProfile
-from noise2noise.noise.estimate import measure, sample
+from noise2noise.noise.estimate import measure
 from noise2noise.noise.words import describe, has_impulses, is_shared, kind_of
 from noise2noise.web.computing import Cache, Models, Turns
 from noise2noise.web.display import (
@@ -209,8 +209,7 @@ class Picture:
         """
         self._check_plane(plane)
         with self._opened() as stack:
-            view = PlaneView(stack, Scale(0, 1), plane)  # sliced like an array, and that is enough
-            parts = sample(cast("np.ndarray", view))
+            parts = PlaneView(stack, Scale(0, 1), plane).parts()
         profile, points = measure(parts)
         levels = [float(each.level.max()) for each in points if len(each.level)]
         brightest = max(levels, default=profile.black)

@@ -100,13 +100,78 @@ def test_channels_and_planes_are_pairs_of_their_own_and_sizes_may_differ(tmp_pat
     assert np.corrcoef(noisy.ravel(), target.ravel())[0, 1] > 0.9
 
 
-def test_floats_that_are_no_numbers_are_filled(tmp_path):
-    def spoiled(values: np.ndarray) -> np.ndarray:
-        values[30, 30] = np.nan
-        return values.astype(np.float32)
+# -- images of which something is missing ----------------------------------------------------------
 
-    save_pairs(tmp_path, spoiled)
-    assert np.isfinite(drawn(pairs_in(tmp_path, crop=64))[0]).all()
+
+def save_spoiled(folder: Path, value: float, dtype: str = "float32") -> None:
+    """Pairs of which one side lacks a corner and the other a few pixels."""
+    for scene in range(3):
+        sides = [shot(texture(64, scene), 10 * scene + side).astype(dtype) for side in (0, 1)]
+        sides[0][:30, 40:] = sides[1][33, 5:9] = value
+        for name, side in zip("ab", sides, strict=True):
+            save(folder / name / f"{scene}.tif", side)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_what_is_no_number_is_kept_from_the_network_and_is_no_target(tmp_path, dtype):
+    for name, value in (("nan", np.nan), ("inf", np.inf)):
+        save_spoiled(tmp_path / name, value, dtype)
+    sources = [pairs_in(tmp_path / name, crop=64) for name in ("nan", "inf")]
+    assert sources[0].gaps
+    assert sources[0].values == sources[1].values is not None
+    (noisy, target), (other, like) = map(drawn, sources)
+    assert np.isfinite(noisy).all()
+    assert (np.isnan(target).sum((1, 2, 3)) == 30 * 24 + 4).all()  # of both sides, however turned
+    np.testing.assert_array_equal(noisy, other)
+    np.testing.assert_array_equal(target, like)
+
+
+def test_gaps_leave_the_scale_and_the_noise_as_they_are(tmp_path):
+    save_spoiled(tmp_path / "gaps", np.nan)
+    save_pairs(tmp_path / "whole", lambda values: values.astype(np.float32), scenes=3)
+    gaps, whole = (pairs_in(tmp_path / name, crop=32) for name in ("gaps", "whole"))
+    assert gaps.values == pytest.approx(whole.values, abs=8)
+    for source in (gaps, whole):
+        noise = source.recorded_noise()
+        assert noise is not None
+        assert np.sqrt(noise.variance(120, 0)) == pytest.approx(SIGMA, rel=0.1)
+        assert noise.pixel == pytest.approx(SIGMA, rel=0.15)
+
+
+def test_gaps_are_moved_into_place_with_their_shots(tmp_path):
+    save_pairs(tmp_path, lambda values: values.astype(np.float32))
+    moved = shot(texture(64, 1, (0, 3)), 99).astype(np.float32)
+    moved[20:24, 33:37] = np.nan  # which shows columns 30 to 34 of the other
+    save(tmp_path / "b/1.tif", moved)
+    source = pairs_in(tmp_path, crop=32, register=True)
+    rest, _ = split(source)
+    targets = [np.isnan(target) for _, target in (source.validation_pair(i, 58) for i in (0, 1))]
+    assert [each.sum() for each in targets] == [0, 16]
+    top, left = (int(each.min()) for each in np.nonzero(targets[1][0]))
+    assert (top, left) == (20 - 3, 30 - 1)  # 58 pixels in the middle of 61 columns and 64 rows
+    assert rest.gaps
+
+
+def test_of_several_partners_those_count_that_know(tmp_path):
+    for number in range(3):
+        noisy = shot(texture(64), number).astype(np.float32)
+        noisy[10 * number : 10 * number + 5] = np.nan
+        save(tmp_path / f"{number}.tif", noisy)
+    noisy, reference = Bursts(tmp_path, crop=32).validation_pair(0, 64)
+    assert np.isfinite(noisy).all()
+    assert np.isnan(reference).all((0, 2)).tolist() == [row < 5 for row in range(64)]
+    whole = abs(reference - noisy)[0, 40:].mean()
+    assert abs(reference - noisy)[0, 10:15].mean() == pytest.approx(whole, rel=0.3)
+
+
+def test_where_nothing_is_known_nothing_can_be_measured(tmp_path):
+    for scene in range(2):
+        for number, side in enumerate("ab"):
+            noisy = shot(texture(96, scene), 10 * scene + number).astype(np.float32)
+            noisy[16:80, 16:80] = np.nan
+            save(tmp_path / side / f"{scene}.tif", noisy)
+    with pytest.raises(UserError, match=r"the 64 x 64 pixels in the middle .* cut the images"):
+        split(pairs_in(tmp_path, crop=64))
 
 
 def test_several_shots_of_a_scene_are_folders_of_one_name(tmp_path):
