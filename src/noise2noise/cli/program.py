@@ -26,7 +26,7 @@ COMMANDS = {
     "demo": "Watch a network learn from noise alone: some minutes.",
     "doctor": "Say what was found on this machine, and what is missing.",
     "benchmark": "Measure this package beside its rivals.",
-    "reproduce": "Repeat the experiments of the five published reports.",
+    "reproduce": "Repeat the experiments of the five published reports and the paper.",
 }
 """Every command and what `noise2noise --help` says of it. A command lives in the file of its name,
 which is imported when the command is asked for."""

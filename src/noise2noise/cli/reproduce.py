@@ -1,4 +1,5 @@
-"""`noise2noise reproduce`: the experiments of the five published reports, and a page of them."""
+"""`noise2noise reproduce`: the experiments of the five published reports and of the Noise2Noise
+paper, and pages of them."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from noise2noise.cli.common import OUT_FLAGS, device_option, examples, track
 from noise2noise.errors import UserError
 
 if TYPE_CHECKING:
-    from noise2noise.studies.study import Scale, Study
+    from noise2noise.studies.study import Lab, Scale, Study
 
 ALL, SYSTEMS, REPORT = "all", "systems", "report"
 
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
             "noise2noise reproduce all --photos photos/ --validation val_data.pkl --quick",
             "noise2noise reproduce systems --photos photos/ --validation val_data.pkl",
             "noise2noise reproduce mery-widths mery-batches --fraction 0.2",
+            "noise2noise reproduce noise2noise-paper --photos photos/ --tests set14/ --tests bsd/",
             "noise2noise reproduce report",
         ),
     )(reproduce)
@@ -34,21 +36,28 @@ def reproduce(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help=f"Studies (see --list); {ALL}; {SYSTEMS}, the main run of each report; "
-            f"or {REPORT}, which only writes the page anew.",
+            help=f"Studies (see --list); {ALL}, of the reports; {SYSTEMS}, the main run of each "
+            f"report; or {REPORT}, which only writes the pages anew.",
             show_default=False,
         ),
     ] = None,
     photos: Annotated[
         Path | None,
-        typer.Option(help="A folder of photographs to make noisy pairs of; needed to begin."),
+        typer.Option(help="A folder of photographs to make noisy images of; needed to begin."),
     ] = None,
     val: Annotated[
         Path | None,
         typer.Option(
             "--validation",
             "--val",
-            help="A .pkl of (noisy, clean) images to validate on; needed to begin.",
+            help="A .pkl of (noisy, clean) images to validate on; the reports need it to begin.",
+        ),
+    ] = None,
+    tests: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A folder of test images, such as Set14; may be repeated. noise2noise-paper needs "
+            "one to begin.",
         ),
     ] = None,
     published: Annotated[
@@ -69,7 +78,8 @@ def reproduce(
     fraction: Annotated[
         float,
         typer.Option(
-            help="The studies beside the main runs learn from at most this share of the pairs.",
+            help="The studies beside the main runs learn from at most this share of the pairs, and "
+            "the paper's runs take this share of their steps.",
             min=0.001,
             max=1,
         ),
@@ -92,15 +102,17 @@ def reproduce(
     and figures, reproduction.md. Main runs come first. What is done is kept and not done again;
     stopped with Ctrl-C, the same command goes on with the epoch that it stopped in. Without --quick
     it takes hours.
+
+    noise2noise-paper is the Noise2Noise paper's own experiment: the same network by clean targets,
+    by noisy ones and by means of noisy ones, for five kinds of noise, and noise2noise-paper.md. It
+    takes about an hour on two cores.
     """
     import torch
 
     from noise2noise.cli.common import messages
     from noise2noise.device import resolved
-    from noise2noise.studies import data
-    from noise2noise.studies.report import STUDIES, write
+    from noise2noise.studies.report import write
     from noise2noise.studies.study import Lab, Scale
-    from noise2noise.studies.systems import measure_published
 
     scale = Scale(seed, fraction, quick)
     folder = output or Path("reproduction-quick" if quick else "reproduction")
@@ -111,13 +123,11 @@ def reproduce(
     if threads is not None:
         torch.set_num_threads(threads)
     lab = Lab(folder, quick, resolved(device))
-    if studies:
-        try:
-            data.prepare(folder, photos, val, scale.pairs, seed, track)
-        except OSError as error:
-            raise UserError(f"can't write {folder}: {error.strerror or error}") from error
-        measure_published(lab, STUDIES.values(), published)
-    command = _command(names or [], photos, val, published, scale, threads)
+    try:
+        _prepare(studies, lab, scale, photos, val, tests or [], published)
+    except OSError as error:
+        raise UserError(f"can't write {folder}: {error.strerror or error}") from error
+    command = _command(names or [], photos, val, tests or [], published, scale, threads)
     try:
         for number, study in enumerate(studies, start=1):
             messages.print(f"{number}/{len(studies)} {study.name}: {study.title}")
@@ -126,20 +136,42 @@ def reproduce(
         messages.print("stopped; the same command goes on from here")
         raise typer.Exit(130) from None
     finally:
-        print(write(lab, scale))
+        for page in write(lab, scale):
+            print(page)
+
+
+def _prepare(
+    studies: list[Study],
+    lab: Lab,
+    scale: Scale,
+    photos: Path | None,
+    val: Path | None,
+    tests: list[Path],
+    published: Path | None,
+) -> None:
+    """Put into the lab's folder what these studies learn from and are measured on."""
+    from noise2noise.studies import data, paper_data
+    from noise2noise.studies.report import REPORTS
+    from noise2noise.studies.systems import measure_published
+
+    if any(study.name in REPORTS for study in studies):
+        data.prepare(lab.folder, photos, val, scale.pairs, scale.seed, track)
+        measure_published(lab, REPORTS.values(), published)
+    if any(study.name not in REPORTS for study in studies):
+        paper_data.prepare(lab.folder, photos, tests, scale.seed, scale.quick, track)
 
 
 def _chosen(names: list[str]) -> list[Study]:
-    from noise2noise.studies.report import STUDIES
+    from noise2noise.studies.report import REPORTS, STUDIES
 
     if not names:
         raise UserError(f"name what to reproduce: {ALL}, {SYSTEMS}, {REPORT}, or a study (--list)")
     chosen: set[str] = set()
     for name in names:
         if name == ALL:
-            chosen.update(STUDIES)
+            chosen.update(REPORTS)
         elif name == SYSTEMS:
-            chosen.update(each.name for each in STUDIES.values() if each.system is not None)
+            chosen.update(each.name for each in REPORTS.values() if each.system is not None)
         elif name in STUDIES:
             chosen.add(name)
         elif name != REPORT:
@@ -152,7 +184,7 @@ def _list(folder: Path, scale: Scale) -> None:
 
     from noise2noise.cli.common import results
     from noise2noise.studies.report import STUDIES
-    from noise2noise.studies.runs import result_of
+    from noise2noise.studies.run import result_of
     from noise2noise.studies.study import Lab
 
     table = Table("name", "what", "runs", "done", "pairs to see", box=None)
@@ -160,7 +192,7 @@ def _list(folder: Path, scale: Scale) -> None:
     for study in STUDIES.values():
         specs = {*study.runs(scale).values()}
         done = [spec for spec in specs if result_of(spec, lab.runs) is not None]
-        left = sum(spec.pairs * spec.epochs for spec in specs.difference(done))
+        left = sum(spec.seen for spec in specs.difference(done))
         measured = study.measure is None or lab.measured(study.name) is not None
         state = "yes" if measured and len(done) == len(specs) else f"{len(done)}"
         table.add_row(study.name, study.title, str(len(specs)), state, f"{left:,}")
@@ -171,13 +203,15 @@ def _command(
     names: list[str],
     photos: Path | None,
     val: Path | None,
+    tests: list[Path],
     published: Path | None,
     scale: Scale,
     threads: int | None,
 ) -> str:
     """The command as the page shows it: where files lie is nobody's business."""
     words = ["noise2noise", "reproduce", *names]
-    for option, path in (("--photos", photos), ("--validation", val), ("--published", published)):
+    given = [("--photos", photos), ("--validation", val), *(("--tests", path) for path in tests)]
+    for option, path in (*given, ("--published", published)):
         if path is not None:
             words += [option, path.name]
     for option, value, usual in (

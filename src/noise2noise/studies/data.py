@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,7 @@ def prepare(
     wanted = _description(photos, validation, count, seed)
     stored = _stored(folder)
     if stored is not None:
-        for name, value in wanted.items():
-            if value is not None and value != stored[name]:
-                raise UserError(
-                    f"{folder} holds results of other data ({name}: {stored[name]} then, "
-                    f"{value} now); choose another --out"
-                )
+        refuse_others(folder, wanted, stored)
         return
     if photos is None or validation is None:
         raise UserError(
@@ -73,7 +69,7 @@ def prepare(
             "(to make noisy pairs of) and --validation (noisy and clean images to validate on, as "
             "noise2noise make-pairs --clean makes them)"
         )
-    paths = _photographs(photos)
+    paths = photographs_in(photos, _LEAST)
     _check_validation(validation)
     first, second = make_pairs(paths, count, seed, track)
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +78,22 @@ def prepare(
         shutil.copyfile(validation, temporary)
     with replacing(folder / _FILES[2], overwrite=True) as temporary:  # the last: all is there then
         temporary.write_text(json.dumps(wanted, indent=1) + "\n")
+
+
+def are_there(folder: Path) -> bool:
+    """Whether `prepare` has been there."""
+    return (folder / _FILES[2]).exists()
+
+
+def refuse_others(folder: Path, wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    """Raise UserError if what is asked for differs from what `folder` was begun with; None is
+    whatever it was."""
+    for name, value in wanted.items():
+        if value is not None and value != stored[name]:
+            raise UserError(
+                f"{folder} holds results of other data ({name}: {stored[name]} then, "
+                f"{value} now); choose another --out"
+            )
 
 
 def load(folder: Path) -> Images:
@@ -141,25 +153,29 @@ def _square(photo: PIL.Image.Image, rng: np.random.Generator | None) -> np.ndarr
     return square[..., ::-1] if rng.integers(2) else square
 
 
-def _photographs(folder: Path) -> list[Path]:
-    """The photographs in the folder and in the folders within that are large enough, sorted."""
+def photographs_in(folder: Path, least: int) -> list[Path]:
+    """The photographs in the folder and in the folders within that have `least` pixels a side.
+
+    Raises:
+        UserError: there are none.
+    """
     known = suffixes()
     found = [path for path in folder.rglob("*") if path.suffix.lower() in known]
     folders = sorted({path.parent for path in found if path.name[0] != "."}) or [folder]
     paths = [path for each in folders for path in list_images(each)]
-    large = [path for path in paths if _is_large(path)]
+    large = [path for path in paths if _is_large(path, least)]
     if not large:
         raise UserError(
-            f"no photograph in {folder} has at least {_LEAST} x {_LEAST} pixels, which pairs of "
-            f"{SIDE} x {SIDE} are made of; give larger ones"
+            f"no photograph in {folder} has at least {least} x {least} pixels, which is what is "
+            "cut out of them; give larger ones"
         )
     return large
 
 
-def _is_large(path: Path) -> bool:
+def _is_large(path: Path, least: int) -> bool:
     try:
         with PIL.Image.open(path) as image:
-            return min(image.size) >= _LEAST
+            return min(image.size) >= least
     except OSError:
         return True  # whoever reads it will say what is wrong
 
@@ -178,7 +194,7 @@ def _description(
 ) -> dict[str, Any]:
     photographs = None
     if photos is not None:
-        names = [path.name for path in _photographs(photos)]
+        names = [path.name for path in photographs_in(photos, _LEAST)]
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
         photographs = f"{len(names)} photographs, names {digest}"
     images = None
@@ -190,11 +206,19 @@ def _description(
 
 
 def _stored(folder: Path) -> dict[str, Any] | None:
-    path = folder / _FILES[2]
+    return described(folder / _FILES[2], ("photographs", "validation", "pairs", "seed"))
+
+
+def described(path: Path, names: Iterable[str]) -> dict[str, Any] | None:
+    """What is written at `path` of the data beside it, or None if nothing is there.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     if not path.exists():
         return None
     try:
         stored = json.loads(path.read_text())
-        return {name: stored[name] for name in ("photographs", "validation", "pairs", "seed")}
+        return {name: stored[name] for name in names}
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged; remove it, and the pairs are made anew") from error
+        raise UserError(f"{path} is damaged; remove it, and the data are made anew") from error

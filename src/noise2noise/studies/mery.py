@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Iterator
 
 from noise2noise.studies.figures import Panel, save_panels
-from noise2noise.studies.runs import PAIRS, Result, Spec, recipe
+from noise2noise.studies.run import Result
+from noise2noise.studies.runs import PAIRS, Spec, recipe
 from noise2noise.studies.study import NONE, Key, Page, Scale, Study, System, decibels, table
 from noise2noise.studies.systems import compare, system
 

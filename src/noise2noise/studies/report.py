@@ -1,4 +1,5 @@
-"""All studies in the order they are done, and the page of what came of them."""
+"""All studies in the order they are done, and the pages of what came of them: one of the reports,
+one of the paper."""
 
 from __future__ import annotations
 
@@ -6,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chainrule.serialization import replacing
-from noise2noise.studies import coldenhoff, data, david, hilsberg, mery, zhao
+from noise2noise.studies import (
+    coldenhoff,
+    data,
+    david,
+    hilsberg,
+    mery,
+    paper,
+    paper_data,
+    zhao,
+)
 from noise2noise.studies.study import Lab, Page, Scale, Study
 from noise2noise.studies.systems import write_table
 
@@ -18,41 +28,70 @@ _ALL = (
     *hilsberg.STUDIES,
 )
 
-STUDIES: dict[str, Study] = {
+REPORTS: dict[str, Study] = {
     study.name: study
     for main in (True, False)
     for study in _ALL
     if (study.system is not None) == main
 }
-"""Every study by name, the main runs first."""
+"""The studies of the five reports by name, the main runs first."""
 
-PAGE = "reproduction.md"
+STUDIES: dict[str, Study] = {**REPORTS, **{study.name: study for study in paper.STUDIES}}
+"""Every study by name."""
+
+PAGE, PAPER_PAGE = "reproduction.md", "noise2noise-paper.md"
 FIGURES = "reproduction"
 
 
-def write(lab: Lab, scale: Scale) -> Path:
-    """Write the page from whatever results there are; returns its path.
+def write(lab: Lab, scale: Scale) -> list[Path]:
+    """Write the pages from whatever results there are; returns their paths.
 
     Arguments:
-        lab: where the results are; the page and a folder of figures go there.
+        lab: where the results are; the pages and a folder of figures go there.
         scale: what a study that wasn't run yet would be run with.
 
     Raises:
         UserError: there are no data in the lab's folder, or a result is damaged.
         OSError: the disk refused.
     """
-    data.describe(lab.folder)
+    of_paper = paper_data.are_there(lab.folder)
+    if not of_paper:
+        data.describe(lab.folder)
     figures = lab.folder / FIGURES
     figures.mkdir(exist_ok=True)
-    pages = {}
-    for study in _ALL:
-        asked = lab.asked(study.name)
-        own = scale if asked is None else Scale(**asked["scale"])
-        pages[study.name] = Page(study, own, lab, figures)
-    path = lab.folder / PAGE
+    written = []
+    if data.are_there(lab.folder):
+        pages = {study.name: _page(study, scale, lab, figures) for study in _ALL}
+        written.append(_written(lab.folder / PAGE, _lines(lab, pages)))
+    if of_paper:
+        pages = {study.name: _page(study, scale, lab, figures) for study in paper.STUDIES}
+        written.append(_written(lab.folder / PAPER_PAGE, _paper_lines(lab, pages)))
+    return written
+
+
+def _page(study: Study, scale: Scale, lab: Lab, figures: Path) -> Page:
+    asked = lab.asked(study.name)
+    return Page(study, scale if asked is None else Scale(**asked["scale"]), lab, figures)
+
+
+def _written(path: Path, lines: Iterator[str]) -> Path:
     with replacing(path, overwrite=True) as temporary:
-        temporary.write_text("\n".join(_lines(lab, pages)).rstrip() + "\n", encoding="utf-8")
+        temporary.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     return path
+
+
+def _paper_lines(lab: Lab, pages: dict[str, Page]) -> Iterator[str]:
+    yield from paper.write_head(pages[paper.STUDY.name])
+    yield from _parts(pages)
+    yield from _history(lab, pages)
+
+
+def _parts(pages: dict[str, Page]) -> Iterator[str]:
+    for page in pages.values():
+        yield f"## {page.study.title}"
+        yield ""
+        yield from page.study.write(page)
+        yield from page.missing()
 
 
 def _lines(lab: Lab, pages: dict[str, Page]) -> Iterator[str]:
@@ -68,17 +107,16 @@ def _lines(lab: Lab, pages: dict[str, Page]) -> Iterator[str]:
         "square, the others random squares, half of them mirrored."
     )
     yield ""
+    if paper_data.are_there(lab.folder):
+        yield f"The Noise2Noise paper's own experiment has [a page of its own]({PAPER_PAGE})."
+        yield ""
     if lab.quick:
         yield "**A quick run, to see that everything works: its numbers mean nothing.**"
         yield ""
     yield "## All systems"
     yield ""
     yield from write_table(pages.values())
-    for page in pages.values():
-        yield f"## {page.study.title}"
-        yield ""
-        yield from page.study.write(page)
-        yield from page.missing()
+    yield from _parts(pages)
     yield from _history(lab, pages)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,10 @@ from noise2noise.benchmark.machine import this_machine
 from noise2noise.data import Track
 from noise2noise.device import CPU
 from noise2noise.errors import UserError
-from noise2noise.studies import against_torch, data
-from noise2noise.studies.runs import PAIRS, Images, Result, Spec, result_of, train
+from noise2noise.studies import against_torch, data, paper_data
+from noise2noise.studies.paper_data import PaperImages
+from noise2noise.studies.run import BaseSpec, Result, result_of
+from noise2noise.studies.runs import PAIRS, Images, Spec, train
 
 QUICK_PAIRS = 32
 QUICK_EPOCHS = 2
@@ -38,7 +40,8 @@ class Scale:
 
     Attributes:
         seed: of every run.
-        fraction: share of the pairs that the studies beside the main runs learn from at most.
+        fraction: share of the pairs that the studies beside the main runs learn from at most, and
+            of the steps of the paper's runs.
         quick: a few pairs and epochs only, to see that everything works.
     """
 
@@ -91,8 +94,12 @@ class System(NamedTuple):
     note: str = ""
 
 
+def _train_on_pairs(spec: Any, lab: Lab, track: Track, say: Callable[[str], None]) -> Result:
+    return train(spec, lab.images, lab.runs, track, say, lab.device)
+
+
 class Study(NamedTuple):
-    """One experiment of a report.
+    """One experiment of a report, or of the paper.
 
     Attributes:
         name: what the command line calls it.
@@ -101,14 +108,16 @@ class Study(NamedTuple):
         write: its part of the page, line by line.
         system: for a report's main run.
         measure: what is measured once the runs are done, as JSON can hold it.
+        train: does one of the runs; by default on the pairs that all reports share.
     """
 
     name: str
     title: str
-    runs: Callable[[Scale], dict[Key, Spec]]
+    runs: Callable[[Scale], Mapping[Key, BaseSpec]]
     write: Callable[[Page], Iterator[str]]
     system: System | None = None
     measure: Callable[[Scale, Images], Any] | None = None
+    train: Callable[[Any, Lab, Track, Callable[[str], None]], Result] = _train_on_pairs
 
 
 class Lab:
@@ -133,6 +142,10 @@ class Lab:
         )
 
     @cached_property
+    def paper(self) -> PaperImages:
+        return paper_data.load(self.folder)
+
+    @cached_property
     def machine(self) -> str:
         return str(this_machine())
 
@@ -147,7 +160,7 @@ class Lab:
         asked = {"scale": asdict(scale), "command": command, "machine": self.machine}
         self._write("asked", study.name, asked)
         for spec in dict.fromkeys(study.runs(scale).values()):
-            train(spec, self.images, self.runs, track, say, self.device)
+            study.train(spec, self, track, say)
         if study.measure is not None and self.measured(study.name) is None:
             say(f"{study.name}: measuring")
             self.keep(study.name, study.measure(scale, self.images))
@@ -195,7 +208,8 @@ class Page:
         self.study, self.scale, self.lab, self.figures = study, scale, lab, figures
 
     @cached_property
-    def specs(self) -> dict[Key, Spec]:
+    def specs(self) -> Mapping[Key, Any]:
+        """The specs of the study's runs: `Spec` of the reports, `PaperSpec` of the paper."""
         return self.study.runs(self.scale)
 
     @cached_property

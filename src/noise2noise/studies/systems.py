@@ -14,7 +14,8 @@ from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr
 from noise2noise.studies.against_torch import VARIANTS, epoch_seconds
 from noise2noise.studies.figures import Panel, save_panels
-from noise2noise.studies.runs import Images, Result, Spec, measure, unit
+from noise2noise.studies.run import Result
+from noise2noise.studies.runs import Images, Spec, measure, unit
 from noise2noise.studies.study import NONE, Key, Lab, Page, Scale, Study, System, decibels, table
 
 PUBLISHED = "published"

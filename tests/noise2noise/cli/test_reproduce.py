@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from noise2noise.dead_leaves import dead_leaves
 from noise2noise.files import Image, write_image
 from noise2noise.networks import build
 from noise2noise.noise.corruptions import parse
-from noise2noise.studies.report import STUDIES
+from noise2noise.studies.report import REPORTS, STUDIES
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_all_of_it_quickly(run, done, inputs, published, tmp_path):
     assert (first.status, first.out) == (0, f"{out / 'reproduction.md'}\n")
     page = (out / "reproduction.md").read_text()
     assert "not run yet" not in page.lower()
-    for study in STUDIES.values():
+    for study in REPORTS.values():
         assert f"## {study.title}\n" in page
     rows = re.findall(
         r"^\| ([\w-]+) \| [\d,]+ \| [\d.]+ \| (-|[\d.]+) \| \*\*[\d.]+\*\*", page, re.M
@@ -93,7 +94,80 @@ def test_all_of_it_quickly(run, done, inputs, published, tmp_path):
     assert all(path.stat().st_size > 5_000 for path in shown)
 
     listed = done("reproduce", "--list", "--quick", "--output", out)
-    assert re.findall(r"^ *([\w-]+) .* yes ", listed, re.M) == [*STUDIES]
+    assert re.findall(r"^ *([\w-]+) .* yes ", listed, re.M) == [*REPORTS]
+
+
+@pytest.fixture
+def of_paper(inputs, tmp_path: Path) -> list[object]:
+    """--photos and --tests: three generated photographs, and two folders of test images."""
+    arguments: list[object] = ["--photos", tmp_path / "photos", "--threads", 1]
+    for name in ("Set14", "mine"):
+        shutil.copytree(tmp_path / "photos", tmp_path / name)
+        arguments += ["--tests", tmp_path / name]
+    return arguments
+
+
+def test_the_paper_quickly(run, done, of_paper, tmp_path):
+    out, studies = tmp_path / "out", ["noise2noise-paper", "noise2noise-longer"]
+    first = run("reproduce", *studies, *of_paper, "--quick", "--output", out)
+    path = out / "noise2noise-paper.md"
+    assert (first.status, first.out) == (0, f"{path}\n")
+    page = path.read_text()
+    assert "not run yet" not in page.lower()
+    assert not (out / "reproduction.md").exists()
+    rows = re.findall(r"^\| ([^|]+) \| (Set14|mine) \| ([^|]+(?: \| [^|]+){6}) \|$", page, re.M)
+    assert len(rows) == 2 * 5
+    figures_of = {(noise, name): figures.split(" | ") for noise, name, figures in rows}
+    assert figures_of["Poisson, peak 30", "Set14"][-2:] == ["30.07", "30.06"]
+    assert figures_of["Poisson, peak 30", "mine"][-2:] == ["-", "-"]
+    for _, clean, noisy, _, cost, *_ in figures_of.values():
+        assert float(noisy) - float(clean) == pytest.approx(float(cost), abs=0.011)
+    losses = r"^\| [^|]*, (?:L1|squared error|annealed L0)(?: \| [\d.]+){2} \|$"
+    assert len(re.findall(losses, page, re.M)) == 5
+    assert "the paper 30.06" in page
+    assert "with the surviving pixels put back" in page
+    assert str(tmp_path) not in page
+    shown = figures(path)
+    assert len(shown) == 4
+    assert all(each.stat().st_size > 5_000 for each in shown)
+
+    listed = done("reproduce", "--list", "--quick", "--output", out)
+    assert re.findall(r"^ *(noise2noise-\w+) .* yes ", listed, re.M) == studies
+    path.unlink()
+    again = run("reproduce", "report", "--quick", "--output", out)
+    assert (again.status, path.read_text()) == (0, page)
+    rest = run("reproduce", "noise2noise-paper", "--quick", "--output", out)
+    assert (rest.status, "epoch" in rest.err) == (0, False)
+
+
+def test_the_paper_when_it_was_stopped(run, done, of_paper, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    arguments = ["reproduce", "noise2noise-paper", *of_paper, "--quick", "--output", out]
+    begun = []
+
+    def interrupted(items, description, total):
+        begun.append(description)
+        if len([each for each in begun if each.startswith("compact")]) == 4:
+            raise KeyboardInterrupt
+        return items
+
+    with monkeypatch.context() as patch:
+        patch.setattr("noise2noise.cli.reproduce.track", interrupted)
+        assert run(*arguments).status == 130
+    page = (out / "noise2noise-paper.md").read_text()
+    assert "*Not run yet: 17 of 18 runs. To do it: `noise2noise reproduce noise2noise-paper" in page
+    row = r"^\| Gaussian, sigma 25 \| Set14(?: \| [\d.]+ \| -){2} \| - \|"
+    assert re.search(row, page, re.M)
+    assert "| - | - | - | - | 30.07 | 30.06 |" in page
+    assert "![What the networks make" not in page
+    course = [*of_paper[:2], "--val", tmp_path / "val.pkl"]
+    done("reproduce", "david-network", *course, "--quick", "--output", out)
+    assert "has [a page of its own](noise2noise-paper.md)" in (out / "reproduction.md").read_text()
+
+
+def test_the_paper_needs_test_images(refused, of_paper, tmp_path):
+    out = ["--quick", "--output", tmp_path / "out"]
+    assert "and --tests (a folder" in refused("reproduce", "noise2noise-paper", *of_paper[:4], *out)
 
 
 def test_the_page_is_written_from_whatever_is_there(run, done, inputs, tmp_path):

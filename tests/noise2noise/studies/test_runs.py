@@ -15,15 +15,14 @@ from chainrule.serialization import load_tensors
 from noise2noise import Denoiser, networks
 from noise2noise.errors import UserError
 from noise2noise.metrics import mean_psnr
+from noise2noise.studies.run import Result, result_of
 from noise2noise.studies.runs import (
     Images,
-    Result,
     Spec,
     measure,
     new_network,
     predict,
     recipe,
-    result_of,
     train,
     unit,
 )

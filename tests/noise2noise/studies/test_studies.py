@@ -6,7 +6,7 @@ import pytest
 
 from noise2noise.studies import against_torch, mery, zhao
 from noise2noise.studies.report import STUDIES
-from noise2noise.studies.runs import recipe
+from noise2noise.studies.runs import Spec, recipe
 from noise2noise.studies.study import Scale
 
 # What the reports say of their main runs: optimizer, learning rate, momentum, batch, epochs, and
@@ -27,6 +27,7 @@ def test_main_runs_follow_the_recipes_of_their_reports(name):
     from noise2noise.networks import build
 
     (spec,) = STUDIES[name].runs(Scale()).values()
+    assert isinstance(spec, Spec)
     parameters = sum(each.numel() for each in build(name, **dict(spec.sizes)).parameters())
     recipe_ = (spec.optimizer, spec.lr, spec.momentum, spec.batch, spec.epochs, parameters)
     assert recipe_ == REPORTED[name]
