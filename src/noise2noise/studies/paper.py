@@ -7,9 +7,11 @@ https://arxiv.org/abs/1803.04189: its table 1 and section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from noise2noise.data import Track
 from noise2noise.fit import Checkpoint
@@ -149,8 +151,7 @@ def _write_table(page: Page) -> Iterator[str]:
     yield from table((*heads, "noisy - clean", "paper, clean", "paper, noisy"), rows)
     yield (
         f"A mean of {SHOTS} noisy versions is a better target where noise averages out. Where it "
-        "doesn't, under text and impulses, a mean is a worse one: more of its pixels are wrong, "
-        "and no loss finds the clean value among them."
+        f"doesn't, under text and impulses, it is a worse one: clean only where all {SHOTS} are."
     )
     yield ""
 
@@ -229,14 +230,21 @@ def _write_losses(page: Page) -> Iterator[str]:
 
 
 def _write_pictures(page: Page) -> Iterator[str]:
-    rows = [row for noise in NOISES if (row := _picture_row(page, noise))]
-    if not rows:
+    def done(noise: Noise, kind: str) -> bool:
+        return (noise.spec, kind, noise.loss) in page.results
+
+    shown = [noise for noise in NOISES if done(noise, CLEAN) and done(noise, NOISY)]
+    if not shown:
         return
+    kinds = {CLEAN: "clean targets", NOISY: "noisy targets"}
+    if all(done(noise, MEAN) for noise in shown):
+        kinds[MEAN] = f"means of {SHOTS}"
     yield "### Pictures"
     yield ""
-    yield "The centre of a test image that no run has seen, with the PSNR of what is shown."
+    yield "The centre of a test image, with the PSNR of what is shown."
     yield ""
-    heads = ("input", "clean targets", "noisy targets", f"means of {SHOTS}", "original")
+    heads = ("input", *kinds.values(), "original")
+    rows = [_picture_row(page, noise, kinds) for noise in shown]
 
     def draw(path: Path) -> None:
         save_grid(path, heads, rows)
@@ -249,8 +257,8 @@ _SHOWN = 96
 """Side in pixels of the pictures."""
 
 
-def _picture_row(page: Page, noise: Noise) -> list[Any]:
-    """Of the picture, or nothing if a run isn't finished."""
+def _picture_row(page: Page, noise: Noise, kinds: Iterable[str]) -> list[tuple[np.ndarray, str]]:
+    """Of the picture: the noisy image, what the runs of these targets make of it, the original."""
     images = page.lab.paper
     name = next(iter(images.tests))
     pairs = noisy_tests(noise.spec, images, name)
@@ -260,11 +268,8 @@ def _picture_row(page: Page, noise: Noise) -> list[Any]:
     )
     window = (slice(None), *middle)
     row = [(given[window], f"{noise.spec}: {psnr(given[window], clean[window]):.2f} dB")]
-    for kind in (CLEAN, NOISY, MEAN):
-        key = (noise.spec, kind, noise.loss)
-        if key not in page.results:
-            return []
-        spec: PaperSpec = page.specs[key]
+    for kind in kinds:
+        spec: PaperSpec = page.specs[noise.spec, kind, noise.loss]
         model = network_of(spec)
         model.load_state_dict(Checkpoint.read(page.lab.runs / spec.key / LAST).weights)
         made = predict(model, given, multiple_of(spec))[window]
@@ -277,7 +282,8 @@ def _write_longer(page: Page) -> Iterator[str]:
     yield (
         f"By noisy targets, the same recipe with {LONGER} times the steps, "
         f"{LONGER * spec.steps * spec.epochs:,}. PSNR in dB; in the last two columns the pixels "
-        "that survive are put back in the result, which the paper doesn't say it does."
+        "that survive are put back in the result, which the paper doesn't say it does. "
+        "`noise2noise denoise --model` takes a run's `best.safetensors`."
     )
     yield ""
     rows = []
@@ -289,6 +295,7 @@ def _write_longer(page: Page) -> Iterator[str]:
             rows.append(
                 (
                     noise.title,
+                    f"`runs/{page.specs[noise.spec, NOISY, noise.loss].key}`",
                     name,
                     _text(theirs),
                     _text(longer),
@@ -297,7 +304,16 @@ def _write_longer(page: Page) -> Iterator[str]:
                     _text(_difference(restored, theirs), "+"),
                 )
             )
-    heads = ("noise", "images", "paper, noisy", "ours", "ours - paper", "put back", "- paper")
+    heads = (
+        "noise",
+        "run",
+        "images",
+        "paper, noisy",
+        "ours",
+        "ours - paper",
+        "put back",
+        "- paper",
+    )
     yield from table(heads, rows)
     panels = []
     for noise in LONGER_NOISES:
