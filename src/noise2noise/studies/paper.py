@@ -48,7 +48,7 @@ _LOSSES = {"mse": "squared error", "l1": "L1", "l0": "annealed L0"}
 
 
 def _train(spec: Any, lab: Lab, track: Track, say: Callable[[str], None]) -> Result:
-    return train(spec, lab.paper, lab.runs, track, say)
+    return train(spec, lab.paper, lab.runs, track, say, lab.device)
 
 
 def write_head(page: Page) -> Iterator[str]:

@@ -20,6 +20,7 @@ from chainrule import L0, L1, MSE, Adam, Module, Tape, cosine, fuse, linear_ramp
 from chainrule.losses import Loss
 from noise2noise import networks
 from noise2noise.data import Track
+from noise2noise.device import CPU, infer, moved
 from noise2noise.metrics import mean_psnr, psnr
 from noise2noise.noise.corruptions import parse
 from noise2noise.studies.paper_data import PaperImages
@@ -92,10 +93,15 @@ class Surviving(Loss):
 
 
 def train(
-    spec: PaperSpec, images: PaperImages, runs: Path, track: Track, say: Callable[[str], None]
+    spec: PaperSpec,
+    images: PaperImages,
+    runs: Path,
+    track: Track,
+    say: Callable[[str], None],
+    device: torch.device = CPU,
 ) -> Result:
-    """The run's result; trains for it unless it is there: see `run.complete`."""
-    return complete(spec, runs, lambda folder: _Run(spec, images, folder, say), track, say)
+    """The run's result; trains for it, on `device`, unless it is there: see `run.complete`."""
+    return complete(spec, runs, lambda folder: _Run(spec, images, folder, say, device), track, say)
 
 
 def network_of(spec: PaperSpec) -> Module:
@@ -106,15 +112,20 @@ def network_of(spec: PaperSpec) -> Module:
 
 class _Run(Run[PaperSpec]):
     def __init__(
-        self, spec: PaperSpec, images: PaperImages, folder: Path, say: Callable[[str], None]
+        self,
+        spec: PaperSpec,
+        images: PaperImages,
+        folder: Path,
+        say: Callable[[str], None],
+        device: torch.device = CPU,
     ) -> None:
-        self.images = images
+        self.images, self.device = images, device
         self.squares, self.draws = images.squares.numpy(), Draws(spec)
         steps = spec.steps * spec.epochs
         self.lr, self.gamma = cosine(spec.lr, steps), linear_ramp_down(2.0, steps, start=0)
         self.loss = _loss(spec)
         self.watched = _watched(spec, images)
-        model = network_of(spec)
+        model = network_of(spec).to(device)
         optimizer = Adam(model.parameters(), spec.lr)
         super().__init__(spec, folder, say, model, optimizer, self.loss, CLIP_NORM)
 
@@ -129,7 +140,7 @@ class _Run(Run[PaperSpec]):
         clean = self._crops(np.random.default_rng((_STEP, seed, chunk)))
         rng, other = (np.random.default_rng((each, seed, chunk)) for each in (_INPUT, _TARGET))
         x, y = self.draws.noisy(clean, rng), self.draws.targets(clean, other)
-        return torch.from_numpy(x), torch.from_numpy(y)
+        return moved(torch.from_numpy(x), self.device), moved(torch.from_numpy(y), self.device)
 
     def _crops(self, rng: np.random.Generator) -> np.ndarray:
         """Random crops of random squares, half of them mirrored: float32 (N, 3, H, W) in [0, 1]."""
@@ -288,5 +299,5 @@ def predict(model: Module, image: np.ndarray, multiple: int) -> np.ndarray:
     that the network takes."""
     _, height, width = image.shape
     margins = ((0, 0), (0, -height % multiple), (0, -width % multiple))
-    padded = torch.from_numpy(np.pad(image, margins, mode="symmetric"))
-    return fuse(model).infer(padded[None])[0, :, :height, :width].clamp(0, 1).numpy()
+    made = infer(fuse(model), np.pad(image, margins, mode="symmetric")[None])
+    return made[0, :, :height, :width].clip(0, 1)
