@@ -150,6 +150,16 @@ def _write_table(page: Page) -> Iterator[str]:
     heads = ("noise", "images", "input", "clean targets", "noisy targets", f"means of {SHOTS}")
     yield from table((*heads, "noisy - clean", "paper, clean", "paper, noisy"), rows)
     yield (
+        "Noisy targets make noisy gradients, of which a short training averages fewer than a long "
+        "one: the paper's difference is that of a long one."
+    )
+    yield ""
+    if any(kind == MEAN for _, kind, _ in page.results):
+        yield from _on_means()
+
+
+def _on_means() -> Iterator[str]:
+    yield (
         f"A mean of {SHOTS} noisy versions is a better target where noise averages out. Where it "
         f"doesn't, under text and impulses, it is a worse one: clean only where all {SHOTS} are."
     )
