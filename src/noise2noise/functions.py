@@ -93,7 +93,7 @@ def denoise(
             "to Denoiser.load"
         )
     where = str(resolved(AUTO if device is None else device))
-    choose = _choice(model, quality, where)
+    choose = _choice(model, quality, where, settings.tells)
     if out is not None:
         if not isinstance(image, str | Path):
             raise UserError(f"out={str(out)!r} is for an image in a file; give its path")
@@ -167,7 +167,7 @@ def train(
     return Denoiser.load(place, trainer.device)
 
 
-def _choice(model: str | Path | Denoiser | None, quality: str, device: str) -> Any:
+def _choice(model: str | Path | Denoiser | None, quality: str, device: str, told: bool) -> Any:
     """What finds the model for a stack."""
     if isinstance(model, Denoiser):
         return lambda stack: model
@@ -175,7 +175,7 @@ def _choice(model: str | Path | Denoiser | None, quality: str, device: str) -> A
         shipped = str(model) in shipped_models()
         denoiser = _shipped(str(model), device) if shipped else Denoiser.load(model, device)
         return lambda stack: denoiser
-    models = Models(None, quality)
+    models = Models(None, quality, told)
     return lambda stack: _shipped(models.choose(stack)[0], device)
 
 

@@ -48,6 +48,7 @@ def stand_ins(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> Path:
     sizes = {"width": 8, "depth": 1, "blocks": 1}  # all of them, as the shipped ones tell
     folder = make_model("weights/photo.safetensors", channels=3, **sizes).parent
     make_model("weights/grey.safetensors", channels=1, **sizes)
+    make_model("weights/camera.safetensors", channels=3, **sizes)
     for module in ("shipped", "denoiser"):
         monkeypatch.setattr(f"noise2noise.{module}.WEIGHTS", folder)
     return folder

@@ -28,7 +28,7 @@ from noise2noise.suiting import default_model
 QUALITIES = ("fast", "balanced", "best")
 """Small models; the usual ones; these, averaged over the eight flips and turns."""
 
-_SMALL = {"photo": "fast", "grey": "fast-grey"}
+_SMALL = {"photo": "fast", "grey": "fast-grey", "camera": "camera"}
 
 
 @dataclass(frozen=True)
@@ -72,23 +72,25 @@ class Models:
     Attributes:
         named: the one that was asked for; None for the shipped one that suits the image.
         quality: one of `QUALITIES`.
+        told: whether shipped models have to be some that are told the noise, as `Settings.tells`.
     """
 
     named: str | None
     quality: str = "balanced"
+    told: bool = False
 
     @property
     def candidates(self) -> list[str]:
         """Those that may be used."""
         if self.named is not None:
             return [self.named]
-        return [_SMALL[name] if self.quality == "fast" else name for name in _SMALL]
+        return [self.in_place_of(name) for name in _SMALL if name != "camera" or not self.told]
 
     def choose(self, stack: Stack) -> tuple[str, str]:
         """A model's name, and why it was chosen; "" where there was no choice."""
         if self.named is not None:
             return self.named, ""
-        usual = default_model(stack)
+        usual = default_model(stack, self.told)
         return self.in_place_of(usual), _why(usual, stack.header)
 
     def in_place_of(self, usual: str) -> str:
@@ -106,6 +108,8 @@ class Models:
 def _why(model: str, header: Header) -> str:
     if model == "photo":
         return "since its colours have noise of their own"
+    if model == "camera":
+        return "since its noise was smoothed or compressed, as cameras do"
     if header.colour != "rgb":
         return "since it has no colours" if header.colours == 1 else "channel by channel"
     return "since its colours share their noise, as in most JPEGs"

@@ -61,7 +61,8 @@ def run(asked: Asked) -> int:
     """
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
-    models, settings = _models(asked), _settings(asked)
+    settings = _settings(asked)
+    models = _models(asked, settings)
     # The workers of a scheduler have devices of their own.
     device = resolved(asked.device if asked.scheduler is None else "cpu")
     with tempfile.TemporaryDirectory(prefix="noise2noise-") as aside:
@@ -117,14 +118,15 @@ def _shared_out(asked: Asked, work: Work, found: Found) -> Iterator[Work]:
         yield replace(work, others=others)
 
 
-def _models(asked: Asked) -> Models:
+def _models(asked: Asked, settings: Settings) -> Models:
     if asked.quality not in QUALITIES:
         raise UserError(
             f"there is no quality {asked.quality!r}; choose one of {', '.join(QUALITIES)}"
         )
     if asked.quality == "fast" and asked.model is not None:
         raise UserError(f"--quality fast chooses the model; leave --model {asked.model} out")
-    return Models(asked.model, asked.quality)
+    # A fit is of the noise that a model is told.
+    return Models(asked.model, asked.quality, settings.tells or asked.single is not None)
 
 
 def _settings(asked: Asked) -> Settings:

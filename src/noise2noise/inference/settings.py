@@ -35,5 +35,10 @@ class Settings:
     impulses: bool = True
     wanted: Wanted | None = None
 
+    @property
+    def tells(self) -> bool:
+        """Whether only networks that are told the noise can do what is asked for."""
+        return self.noise is not None or self.strength > 1
+
 
 USUAL = Settings()

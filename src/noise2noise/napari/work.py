@@ -144,7 +144,8 @@ def _choice(stack: PixelStack, wishes: Wishes) -> tuple[Denoiser, str, str]:
         model = wishes.model
         denoiser = _shipped(model) if model in shipped_models() else Denoiser.load(model)
         return denoiser, model, ""
-    name, why = Models(None, wishes.quality).choose(stack)
+    told = wishes.single or wishes.strength > 1
+    name, why = Models(None, wishes.quality, told).choose(stack)
     return _shipped(name), name, why
 
 

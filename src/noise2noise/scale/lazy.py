@@ -79,18 +79,13 @@ def denoise_dask(
     array = _Array.of(x, said)
     if settings.wanted is not None:
         raise UserError("a Dask array keeps its dtype; use .astype on the result")
-    models = Models(None if model is None else str(model), quality)
-    candidates = [models.named] if models.named else _candidates(models, array.header)
-    way = _Way(tuple((name, digest_of(name)) for name in candidates), settings, device)
+    choice = Models(None if model is None else str(model), quality, settings.tells)
+    rgb = array.header.colour == "rgb"
+    names = choice.candidates if rgb or choice.named else [choice.in_place_of("grey")]
+    way = _Way(choice, tuple((name, digest_of(name)) for name in names), settings, device)
     for denoiser in way.denoisers:
         denoiser.check(settings)
     return array.back(_denoised(array, way)).rechunk(x.chunks)
-
-
-def _candidates(models: Models, header: Header) -> list[str]:
-    """The shipped models that may suit it: a single one, unless it has colours."""
-    photo, grey = models.candidates
-    return [photo, grey] if header.colour == "rgb" else [grey]
 
 
 @dataclass(frozen=True)
@@ -98,11 +93,13 @@ class _Way:
     """How chunks are denoised.
 
     Attributes:
+        choice: what chooses the model.
         models: names and digests of those of which one is chosen.
         settings: what is asked for.
         device: what computes.
     """
 
+    choice: Models
     models: tuple[tuple[str, str], ...]
     settings: Settings
     device: str = AUTO
@@ -115,9 +112,8 @@ class _Way:
         """Which model suits a stack, of which the first plane is looked at."""
         if len(self.models) == 1 or first is None:
             return 0
-        from noise2noise.suiting import default_model
-
-        return 0 if default_model(first) == "photo" else 1
+        names = [name for name, _ in self.models]
+        return names.index(self.choice.choose(first)[0])
 
 
 @dataclass(frozen=True)

@@ -143,8 +143,8 @@ class Jobs:
             UserError: the model isn't offered, or can't be used in this way.
         """
         models, way = self._room.models, job.way
-        choice = Choice(way.model or None, way.quality)
         settings = way.settings()
+        choice = Choice(way.model or None, way.quality, settings.tells)
         for name in choice.candidates:
             models.load(name).check(settings)
 

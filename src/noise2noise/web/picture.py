@@ -157,7 +157,7 @@ class Picture:
         self._stack: Stack | None = None
         self._runs: dict[tuple[str, bool, int], StackRun] = {}
         self._ranges: dict[tuple[int, int], Range] = {}
-        self._chosen: tuple[str, str] | None = None
+        self._chosen: dict[bool, tuple[str, str]] = {}
         self._measured: dict[tuple[Scale, int], Guidance] = {}
         try:
             with self._opened() as stack:
@@ -230,9 +230,10 @@ class Picture:
         if way.model:
             return way.model, ""
         with self._opened() as stack:
-            if self._chosen is None:
-                self._chosen = Choice(None).choose(stack)
-            usual, why = self._chosen
+            told = way.settings().tells
+            if told not in self._chosen:
+                self._chosen[told] = Choice(None, told=told).choose(stack)
+            usual, why = self._chosen[told]
         return Choice(None, way.quality).in_place_of(usual), why
 
     # -- what is shown ----------------------------------------------------------------------------

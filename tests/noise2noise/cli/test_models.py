@@ -8,7 +8,8 @@ from noise2noise.shipped import shipped_info, shipped_models
 
 def test_every_model_is_named_with_what_is_known_of_it(done, stand_ins):
     lines = done("models").splitlines()
-    for first, second, name in zip(lines[::2], lines[1::2], ("grey", "photo"), strict=True):
+    names = ("camera", "grey", "photo")
+    for first, second, name in zip(lines[::2], lines[1::2], names, strict=True):
         info = Denoiser.load(name).info
         channels = {1: "1 channel", 3: "3 channels"}[info.sizes["channels"]]
         assert first.split(maxsplit=1) == [name, "a stand-in"]
@@ -22,7 +23,7 @@ def test_headers_tell_what_loading_the_models_does():
 
 
 def test_json_says_it_for_programs(done, stand_ins):
-    grey, photo = json.loads(done("models", "--json"))
+    _, grey, photo = json.loads(done("models", "--json"))
     assert (grey["name"], grey["sizes"]["channels"]) == ("grey", 1)
     assert photo == {
         "name": "photo",

@@ -103,7 +103,7 @@ def test_the_best_quality_and_a_model_of_ones_own_are_the_commands_too(
     model = make_model("mine/best.safetensors", channels=3).parent
     browser = Browser(serve(models=(str(model),)))
     names = [each["name"] for each in browser.client.get("/api/about").json()["models"]]
-    assert names == ["grey", "photo", "mine"]
+    assert names == ["camera", "grey", "photo", "mine"]
     file = browser.drop(photo)["file"]
     (job,) = browser.save(file, model="mine", quality="best")
     assert browser.result(job) == command(photo, "--model", model, "--quality", "best")

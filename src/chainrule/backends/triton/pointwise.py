@@ -100,10 +100,7 @@ def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor
     if not _alike(prediction, target) or (isinstance(scale, Tensor) and scale.dim()):
         return reference.squared_error_grad(prediction, target, scale)
     gradient = torch.empty_like(prediction)
-    if isinstance(scale, Tensor):
-        factor = scale.to(prediction.device, torch.float32)
-    else:  # not `tensor`, which copies, and so can't be recorded as a CUDA graph
-        factor = torch.full((), scale, dtype=torch.float32, device=prediction.device)
+    factor = torch.as_tensor(scale, dtype=torch.float32, device=prediction.device)
     count = prediction.numel()
     _squares_grad[grid(count)](prediction, target, factor, gradient, count, FLAT)
     return gradient
