@@ -31,12 +31,14 @@ OPTIMIZERS = {"sgd": SGD, "adam": Adam}
 
 
 class Recipe(NamedTuple):
-    """How a network is trained: batch sizes, side of the images, and the optimizer."""
+    """How a network is trained: batch sizes, side of the images, the optimizer; and its sizes where
+    they aren't the usual ones."""
 
     batches: tuple[int, ...]
     side: int
     optimizer: str
     options: dict[str, float]
+    sizes: dict[str, int] = {}  # noqa: RUF012 (of a tuple, which nobody changes)
 
 
 RECIPES = {
@@ -54,7 +56,7 @@ paper (Lehtinen et al. 2018), and as `noise2noise train` has it by default: 16 c
 def network(name: str) -> Module:
     """The network `name` with the same random weights at every call."""
     with networks.seeded(0):
-        return networks.build(name)
+        return networks.build(name, **RECIPES[name].sizes)
 
 
 def images(name: str, batch: int) -> tuple[Tensor, Tensor]:
