@@ -182,6 +182,82 @@ def test_sums_and_squared_errors(dtype):
         close(found, reference.squared_error_grad(*doubled(a, b), 0.5), dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_absolute_errors(dtype):
+    a, b = random(2, 3, 20, 20, dtype=dtype), random(2, 3, 20, 20, dtype=dtype, seed=1)
+    b[0, 0] = a[0, 0]  # no gradient where there is no difference
+    for other in (b, laid_out(b, "channels_last")):
+        close(kernels.absolute_error(a, other), reference.absolute_error(*doubled(a, b)), dtype)
+        for scale in (0.5, torch.tensor(0.5, device=DEVICE)):
+            found = kernels.absolute_error_grad(a, other, scale)
+            close(found, reference.absolute_error_grad(*doubled(a, b), 0.5), dtype)
+
+
+WINDOWS = {
+    "halving": Window((2, 2), (2, 2), (1, 1), (0, 0, 0, 0)),
+    "overlapping": Window((3, 2), (1, 2), (1, 1), (1, 1, 0, 0)),
+    "dilated": Window((2, 2), (2, 1), (2, 3), (1, 1, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
+@pytest.mark.parametrize("name", WINDOWS)
+def test_pooling(name, layout):
+    window = WINDOWS[name]
+    x = laid_out(random(2, 3, 7, 6).round(decimals=1), layout)  # with values that are met twice
+    size = (x.shape[2], x.shape[3])
+    y, places = kernels.max_pool2d(x, window)
+    expected, theirs_at = reference.max_pool2d(x.double(), window)
+    close(y, expected, torch.float32)
+    assert torch.equal(places, theirs_at)
+    gy = laid_out(random(*y.shape, seed=1), layout)
+    found = kernels.max_pool2d_grad(gy, places, size, window)
+    close(found, reference.max_pool2d_grad(gy.double(), places, size, window), torch.float32)
+    for padded in (True, False):
+        mean = kernels.avg_pool2d(x, window, padded)
+        close(mean, reference.avg_pool2d(x.double(), window, padded), torch.float32)
+        found = kernels.avg_pool2d_grad(gy, size, window, padded)
+        close(found, reference.avg_pool2d_grad(gy.double(), size, window, padded), torch.float32)
+
+
+def test_what_is_no_number_is_the_largest():
+    x = random(1, 1, 4, 4)
+    x[0, 0, 1, 2] = float("nan")
+    y, places = kernels.max_pool2d(x, WINDOWS["halving"])
+    expected, theirs_at = reference.max_pool2d(x.double(), WINDOWS["halving"])
+    assert torch.equal(y.isnan(), expected.isnan())
+    assert torch.equal(places, theirs_at)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nearest_resampling(dtype):
+    x, scale = random(2, 3, 4, 5, dtype=dtype), (2, 3)
+    for each in (x, laid_out(x, "channels_last")):
+        y = kernels.upsample_nearest2d(each, scale)
+        close(y, reference.upsample_nearest2d(x.double(), scale), dtype)
+        gy = random(*y.shape, dtype=dtype, seed=1)
+        found = kernels.upsample_nearest2d_grad(gy, scale)
+        close(found, reference.upsample_nearest2d_grad(gy.double(), scale), dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    ("shape", "dims"), [((2, 3, 5), (-1,)), ((2, 3, 4, 5), (2, 3)), ((2, 1100), (1,))]
+)
+@pytest.mark.parametrize("name", ["standardize", "rms_normalize"])
+def test_normalization_of_rows(name, shape, dims, dtype):
+    x, gy = random(*shape, dtype=dtype) + 0.5, random(*shape, dtype=dtype, seed=1)
+    there, back = getattr(kernels, name), getattr(kernels, f"{name}_grad")
+    theirs, back_theirs = getattr(reference, name), getattr(reference, f"{name}_grad")
+    y, scale = there(x, dims, 1e-5)
+    expected, their_scale = theirs(x.double(), dims, 1e-5)
+    assert scale.shape == their_scale.shape
+    close((y, scale), (expected, their_scale), dtype)
+    close(back(gy, y, scale, dims), back_theirs(*doubled(gy, y, scale), dims), dtype)
+    apart = torch.stack((x, x), -1)[..., 0]  # which are no rows
+    close(there(apart, dims, 1e-5)[0], expected, dtype)
+
+
 def parameters(dtype: torch.dtype) -> list[Tensor]:
     images = random(3, 4, 5, 5, dtype=dtype).contiguous(memory_format=torch.channels_last)
     wide = random(6, 6, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Activations, sums and the mean squared error: one pass over memory each."""
+"""Activations, sums, squared and absolute errors: one pass over memory each."""
 
 # Triton compiles what it calls a constexpr from plain numbers and strings.
 # pyright: reportArgumentType=false, reportOperatorIssue=false
@@ -41,20 +41,24 @@ def _add(a, b, total, count, SIZE: tl.constexpr):
 
 
 @triton.jit
-def _squares(a, b, sums, count, SIZE: tl.constexpr):
+def _errors(a, b, sums, count, SQUARE: tl.constexpr, SIZE: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = at < count
     d = tl.load(a + at, mask=inside, other=0.0).to(tl.float32)
     d -= tl.load(b + at, mask=inside, other=0.0).to(tl.float32)
-    tl.store(sums + tl.program_id(0), tl.sum(d * d, 0))
+    tl.store(sums + tl.program_id(0), tl.sum(d * d if SQUARE else tl.abs(d), 0))
 
 
 @triton.jit
-def _squares_grad(a, b, scale, out, count, SIZE: tl.constexpr):
+def _errors_grad(a, b, scale, out, count, SQUARE: tl.constexpr, SIZE: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = at < count
     d = tl.load(a + at, mask=inside).to(tl.float32) - tl.load(b + at, mask=inside).to(tl.float32)
-    tl.store(out + at, (2 * tl.load(scale) * d).to(out.dtype.element_ty), mask=inside)
+    if SQUARE:
+        d = 2 * d
+    else:
+        d = tl.where(d > 0, 1.0, tl.where(d < 0, -1.0, d))
+    tl.store(out + at, (tl.load(scale) * d).to(out.dtype.element_ty), mask=inside)
 
 
 def activation(x: Tensor, epilogue: Epilogue) -> Tensor:
@@ -90,19 +94,41 @@ def add_into(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     if not _alike(prediction, target):
         return reference.squared_error(prediction, target)
-    count = prediction.numel()
-    sums = torch.empty(grid(count), dtype=torch.float32, device=prediction.device)
-    _squares[grid(count)](prediction, target, sums, count, FLAT)
-    return sums.sum().to(prediction.dtype)
+    return _sum_of_errors(prediction, target, square=True)
 
 
 def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
     if not _alike(prediction, target) or (isinstance(scale, Tensor) and scale.dim()):
         return reference.squared_error_grad(prediction, target, scale)
+    return _gradient_of_errors(prediction, target, scale, square=True)
+
+
+def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
+    if not _alike(prediction, target):
+        return reference.absolute_error(prediction, target)
+    return _sum_of_errors(prediction, target, square=False)
+
+
+def absolute_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
+    if not _alike(prediction, target) or (isinstance(scale, Tensor) and scale.dim()):
+        return reference.absolute_error_grad(prediction, target, scale)
+    return _gradient_of_errors(prediction, target, scale, square=False)
+
+
+def _sum_of_errors(prediction: Tensor, target: Tensor, square: bool) -> Tensor:
+    count = prediction.numel()
+    sums = torch.empty(grid(count), dtype=torch.float32, device=prediction.device)
+    _errors[grid(count)](prediction, target, sums, count, square, FLAT)
+    return sums.sum().to(prediction.dtype)
+
+
+def _gradient_of_errors(
+    prediction: Tensor, target: Tensor, scale: float | Tensor, square: bool
+) -> Tensor:
     gradient = torch.empty_like(prediction)
     factor = torch.as_tensor(scale, dtype=torch.float32, device=prediction.device)
     count = prediction.numel()
-    _squares_grad[grid(count)](prediction, target, factor, gradient, count, FLAT)
+    _errors_grad[grid(count)](prediction, target, factor, gradient, count, square, FLAT)
     return gradient
 
 
