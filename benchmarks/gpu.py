@@ -34,7 +34,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks import gpu_training
 from chainrule import backend, use_backend
 from chainrule.serialization import replacing
 from noise2noise.benchmark import steps
@@ -332,7 +331,11 @@ def main() -> None:
         command.add_argument("--device", default="cuda")
         command.add_argument("--minutes", type=float, default=8)
     commands.choices["speed"].add_argument("--out", type=Path, default=Path("gpu.json"))
-    gpu_training.add_arguments(commands.choices["train"])
+    training = commands.choices["train"]
+    training.add_argument("recipe", type=Path, help="such as recipes/photo.toml")
+    training.add_argument("--photos", type=Path, required=True, help="a folder of photographs")
+    training.add_argument("--out", type=Path, default=Path("runs/gpu"), help="the run's folder")
+    training.add_argument("--batch-size", type=int, help="in place of the recipe's")
     asked = parser.parse_args()
     if asked.toy:
         os.environ["TRITON_INTERPRET"] = "1"  # Triton asks once, when it is imported
@@ -341,7 +344,9 @@ def main() -> None:
     clock = Clock(asked.minutes)
     with computing(asked.toy, asked.device) as device:
         if asked.command == "train":
-            gpu_training.train(asked, device, clock)
+            from benchmarks.gpu_training import train  # the other needs nothing of it
+
+            train(asked, device, clock)
             return
         result = speed(TOY if asked.toy else Scale(), device, asked.out, clock)
     if not result["tests"].startswith("passed"):

@@ -12,7 +12,6 @@ import math
 import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,14 +40,6 @@ _TOY: dict[str, Any] = {
     "batch_size": 2,
     "crop": 16,
 }
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("recipe", type=Path, help="such as recipes/photo.toml")
-    parser.add_argument("--photos", type=Path, required=True, help="a folder of photographs")
-    parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where the run is kept")
-    parser.add_argument("--batch-size", type=int, help="in place of the recipe's")
 
 
 class _Watch(Observer):

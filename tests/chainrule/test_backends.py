@@ -152,6 +152,16 @@ def test_threads_that_overlap_leave_the_backend_as_it_was():
     assert chainrule.backend() == before
 
 
+def test_a_gpu_that_triton_does_not_compile_for_has_the_reference(monkeypatch):
+    monkeypatch.setattr(table, "_backends", {"reference": table.REFERENCE})
+    monkeypatch.setattr(table, "_standard", None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: (6 + 3 * place, 1))
+    assert chainrule.backend(device="cuda") == "reference"
+    assert "triton" not in table._backends
+
+
 def test_a_registered_backend_serves_its_device_and_dtype_and_has_a_name():
     toy, before = Counting(), chainrule.backend()
     register("toy", toy, serves=[("cpu", torch.float64)])

@@ -81,10 +81,10 @@ def backend(name: str | None = None, *, device: str | torch.device = "cpu") -> s
 
     Set for the whole process, but for those who are inside of a `use_backend`. "native" is the
     compiled kernels, for float32 on the CPU; other dtypes and devices go elsewhere all the same.
-    "triton" is the kernels for CUDA devices, which compute wherever there is one. "reference" is
-    the textbook version, for everything. Others are those that `register` was told of. At first it
-    is the one that the environment variable CHAINRULE_BACKEND names, else native where it was
-    compiled.
+    "triton" is the kernels for CUDA devices, which compute wherever there are such that Triton
+    compiles for. "reference" is the textbook version, for everything. Others are those that
+    `register` was told of. At first it is the one that the environment variable CHAINRULE_BACKEND
+    names, else native where it was compiled.
 
     Raises:
         ValueError: there is no such backend.
@@ -177,13 +177,24 @@ def _table() -> Table:
 
 def _with_registered(chosen: Backend) -> Table:
     """What was registered for a device and dtype, and `chosen` over it."""
-    if "triton" not in _backends and torch.cuda.is_available() and find_spec("triton"):
+    if "triton" not in _backends and _new_gpu() and find_spec("triton"):
         _backends["triton"] = _named("triton")
     table = Table({}, REFERENCE.ops)
     for each in (*_backends.values(), chosen):
         if each.serves is not None or each is chosen:
             table = table.below(each)
     return table
+
+
+def _new_gpu() -> bool:
+    """Whether there are GPUs, and none is older than what Triton compiles for."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return count > 0 and all(
+        torch.cuda.get_device_capability(place) >= _OLDEST for place in range(count)
+    )
+
+
+_OLDEST = (7, 5)  # Turing
 
 
 def _first_choice() -> Backend:
