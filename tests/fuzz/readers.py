@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import importlib.util
 import io
@@ -25,7 +26,7 @@ from noise2noise.data import load_pair_file
 from noise2noise.denoiser import Denoiser
 from noise2noise.export import export, standalone
 from noise2noise.figures import save_curves
-from noise2noise.files import bands_of, open_stack, read_image
+from noise2noise.files import Image, Metadata, bands_of, open_stack, read_image, write_image
 from noise2noise.fit import Trainer, configure
 from noise2noise.fit.recipe import read_recipe
 from noise2noise.noise.profile import NoiseProfile
@@ -33,6 +34,7 @@ from tests.fuzz.mutate import mutated, mutated_safetensors
 from tests.noise2noise.files.made import write_dicom, write_dng
 
 SIZES = {"channels": 1, "width": 2}
+EXIF = PIL.Image.Exif().tobytes().removeprefix(b"Exif\0\0")
 
 
 class Reader(NamedTuple):
@@ -65,6 +67,21 @@ def _pillow(form: str) -> Callable[[Path], list[bytes]]:
         return made
 
     return samples
+
+
+def _avifs(folder: Path) -> list[bytes]:
+    deep = _pixels(16, 18, 3).astype(np.uint16)
+    return [*_pillow("AVIF")(folder), imagecodecs.avif_encode(deep << 2, 90, bitspersample=10)]
+
+
+def _jxls(folder: Path) -> list[bytes]:
+    made = []
+    for pixels in (_pixels(16, 18), _pixels(16, 18, 3).astype(np.uint16), _pixels(16, 18, 4)):
+        path = folder / "whole.jxl"
+        image = Image(pixels[..., :3], metadata=Metadata(exif=EXIF, xmp=b"<x/>"))
+        write_image(path, image, overwrite=True)
+        made += [path.read_bytes(), imagecodecs.jpegxl_encode(pixels, 90, usecontainer=False)]
+    return made
 
 
 def _tiffs(folder: Path) -> list[bytes]:
@@ -107,6 +124,10 @@ def _fits(folder: Path) -> list[bytes]:
         fits.HDUList([fits.PrimaryHDU(), image]).writeto(folder / "whole.fits", overwrite=True)
         made.append((folder / "whole.fits").read_bytes())
     return made
+
+
+def _zipped_fits(folder: Path) -> list[bytes]:
+    return [gzip.compress(whole) for whole in _fits(folder)[:2]]
 
 
 def _mrc(folder: Path) -> list[bytes]:
@@ -330,6 +351,9 @@ READERS = {
     "jpeg": Reader(".jpg", _pillow("JPEG"), _plain(_stack)),
     "webp": Reader(".webp", _pillow("WEBP"), _plain(_stack)),
     "bmp": Reader(".bmp", _pillow("BMP"), _plain(_stack)),
+    "gif": Reader(".gif", _pillow("GIF"), _plain(_stack)),
+    "avif": Reader(".avif", _avifs, _plain(_stack)),
+    "jxl": Reader(".jxl", _jxls, _plain(_stack)),
     "tiff": Reader(".tif", _tiffs, _plain(_stack)),
     "raw": Reader(".dng", _raw, _plain(_planes)),
     "model": Reader(
@@ -355,6 +379,7 @@ if importlib.util.find_spec("zarr"):  # there is none for Python 3.10
     READERS["zarr"] = Reader(".json", _zarrs, _zarr)
 if importlib.util.find_spec("astropy"):
     READERS["fits"] = Reader(".fits", _fits, _plain(_planes))
+    READERS["fits.gz"] = Reader(".fits.gz", _zipped_fits, _plain(_planes))
 if importlib.util.find_spec("mrcfile"):
     READERS["mrc"] = Reader(".mrc", _mrc, _plain(_planes))
 if importlib.util.find_spec("pydicom"):

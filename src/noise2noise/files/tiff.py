@@ -21,6 +21,7 @@ import tifffile
 from noise2noise.files import tiff_tags, tiff_write
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size
+from noise2noise.files.nodata import masked
 from noise2noise.files.raw import RAW
 from noise2noise.files.stack import STREAMED, Header, Held, Stack
 from noise2noise.files.tiff_samples import meaning
@@ -51,7 +52,7 @@ class _Tiff(Format):
             if _is_raw(file):
                 file.close()
                 return RAW.open(path)
-            return _TiffStack(file, path)
+            return _without_nodata(_TiffStack(file, path))
         except BaseException:
             file.close()
             raise
@@ -72,17 +73,28 @@ class _Tiff(Format):
 TIFF = _Tiff()
 
 
+def _without_nodata(stack: _TiffStack) -> Stack:
+    value = tiff_tags.nodata(stack.page)
+    plain = stack.header.colour not in ("cmyk", "lab") and stack.stored.is_plain
+    return stack if value is None or not plain else masked(stack, value)
+
+
 class _TiffStack(Stack):
-    """The main series of pages of an open TIFF."""
+    """The main series of pages of an open TIFF.
+
+    Attributes:
+        page: the first of them.
+        stored: how its values are handed out.
+    """
 
     def __init__(self, file: tifffile.TiffFile, path: Path) -> None:
         series, notes = _main_series(file)
         page = series.keyframe
         _check_page(page)
-        self._file, self._series, self._page, self._path = file, series, page, path
+        self._file, self._series, self.page, self._path = file, series, page, path
         self._segments: dict[tuple[int, int], np.ndarray] = {}
-        self._stored, colour, alpha = meaning(page, file.is_imagej)
-        samples = 3 if self._stored.palette is not None else page.samplesperpixel
+        self.stored, colour, alpha = meaning(page, file.is_imagej)
+        samples = 3 if self.stored.palette is not None else page.samplesperpixel
         axes = series.axes.replace("S", "") + "S" * (samples > 1)
         shape = tuple(
             size for axis, size in zip(series.axes, series.shape, strict=True) if axis != "S"
@@ -94,8 +106,8 @@ class _TiffStack(Stack):
         shape = (*shape, samples) if samples > 1 else shape
         # The description is bound to pixels of the dtype in the file.
         metadata = tiff_tags.metadata(file, series, shape, np.dtype(page.dtype).str)
-        white = tiff_tags.white(file, page) if self._stored.stretch == 1 else None
-        dtype = self._stored.dtype
+        white = tiff_tags.white(file, page) if self.stored.stretch == 1 else None
+        dtype = self.stored.dtype
         super().__init__(Header(axes, shape, dtype, colour, alpha, white, notes, metadata), path)
 
     def close(self) -> None:
@@ -103,7 +115,7 @@ class _TiffStack(Stack):
 
     @property
     def held(self) -> Held:
-        header, page = self.header, self._page
+        header, page = self.header, self.page
         if self._pillow:
             return super().held
         if _is_plain(page):
@@ -125,14 +137,14 @@ class _TiffStack(Stack):
         values = self._truncated(plane, window)
         if values is None:
             values = self._decoded(plane, window)
-        return self._stored.load(values)
+        return self.stored.load(values)
 
     # -- how pixels lie in a page ------------------------------------------------------------------
 
     def _decoded(self, plane: int, window: tuple[int, int, int, int]) -> np.ndarray:
         """A window from the strips or tiles that it touches, (h, w, samples) as in the file."""
         top, bottom, left, right = window
-        keyframe = self._page
+        keyframe = self.page
         page = self._series.pages[plane]
         shape = (bottom - top, right - left, keyframe.samplesperpixel)
         values = np.zeros(shape, keyframe.dtype)
@@ -167,7 +179,7 @@ class _TiffStack(Stack):
 
     def _plain_rows(self, page: Page, index: int, first: int, count: int) -> np.ndarray:
         """Rows of a strip that is stored as it is, without reading the others."""
-        keyframe = self._page
+        keyframe = self.page
         samples = 1 if keyframe.planarconfig == 2 else keyframe.samplesperpixel
         stored = np.dtype(keyframe.dtype).newbyteorder(keyframe.parent.byteorder)
         row = keyframe.imagewidth * samples * stored.itemsize
@@ -176,7 +188,7 @@ class _TiffStack(Stack):
 
     def _truncated(self, plane: int, window: tuple[int, int, int, int]) -> np.ndarray | None:
         """A window of a plane that has no directory of its own: ImageJ's, beyond 4 GB."""
-        series, page = self._series, self._page
+        series, page = self._series, self.page
         if not series.is_truncated:
             return None
         top, bottom, left, right = window
@@ -191,7 +203,7 @@ class _TiffStack(Stack):
     def _read_with_pillow(self, plane: int) -> np.ndarray:
         key = plane, -1
         if key not in self._segments:
-            if _is_plain_chroma(self._page):
+            if _is_plain_chroma(self.page):
                 pixels = self._from_plain_chroma(plane)
             else:
                 pixels = self._decoded_by_pillow(plane)
@@ -202,9 +214,9 @@ class _TiffStack(Stack):
         page = self._series.pages[plane]
         with PIL.Image.open(self._path, formats=["TIFF"]) as file:
             file.seek(page.index if page is not None else 0)
-            mode = {1: "L", 3: "RGB", 4: "RGBA"}[self._page.samplesperpixel]
+            mode = {1: "L", 3: "RGB", 4: "RGBA"}[self.page.samplesperpixel]
             pixels = np.array(file.convert(mode))
-        return _turned_back(pixels, self._page.tags.valueof(274, default=1))
+        return _turned_back(pixels, self.page.tags.valueof(274, default=1))
 
     def _from_plain_chroma(self, plane: int) -> np.ndarray:
         """What Pillow before 13 takes for cut short."""

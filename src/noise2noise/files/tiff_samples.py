@@ -33,6 +33,12 @@ class Stored:
     palette: np.ndarray | None = None
     signed_chroma: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether values are handed out as they are."""
+        changed = self.inverted or self.signed_chroma or self.palette is not None
+        return self.stretch == 1 and not changed
+
     def load(self, values: np.ndarray) -> np.ndarray:
         if self.palette is not None:
             return self.palette[values[..., 0].astype(np.intp)]
@@ -62,8 +68,14 @@ def meaning(page: tifffile.TiffPage, imagej: bool) -> tuple[Stored, Colour, Alph
     stretch, dtype = _stretch(page)
     if kind == _PHOTOMETRIC.PALETTE and samples == 1 and page.colormap is not None and not imagej:
         return Stored(1, np.dtype(np.uint8), palette=_palette(page.colormap)), "rgb", ""
+    alphas: dict[tuple[int, ...], Alpha] = {
+        (_ASSOCIATED,): "premultiplied",
+        (_UNASSOCIATED,): "straight",
+    }
+    alpha = alphas.get(tuple(page.extrasamples), "")
     if kind == _PHOTOMETRIC.SEPARATED:
-        return Stored(stretch, dtype), "cmyk" if samples == 4 else "channels", ""
+        inks = samples - bool(alpha)
+        return Stored(stretch, dtype), "cmyk" if inks == 4 else "channels", alpha
     if kind in (_PHOTOMETRIC.CIELAB, _PHOTOMETRIC.ICCLAB) and samples == 3 and dtype.kind == "u":
         return Stored(1, dtype, signed_chroma=kind == _PHOTOMETRIC.CIELAB), "lab", ""
     plain = (_PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.MINISWHITE, _PHOTOMETRIC.PALETTE)
@@ -72,11 +84,6 @@ def meaning(page: tifffile.TiffPage, imagej: bool) -> tuple[Stored, Colour, Alph
         raise UnusableError(f"has {name} pixels; convert it to RGB or grey first")
     inverted = kind == _PHOTOMETRIC.MINISWHITE and dtype.kind == "u"
     stored = Stored(stretch, dtype, inverted)
-    alphas: dict[tuple[int, ...], Alpha] = {
-        (_ASSOCIATED,): "premultiplied",
-        (_UNASSOCIATED,): "straight",
-    }
-    alpha = alphas.get(tuple(page.extrasamples), "")
     # Some writers leave out what the fourth sample of RGB is; it always is alpha.
     if kind == _PHOTOMETRIC.RGB and samples == 4 and not alpha:
         alpha = "straight"

@@ -16,6 +16,7 @@ from noise2noise.files.pillow import INCH, resolution
 from noise2noise.files.stack import Metadata, Step
 
 DESCRIPTION, ICC, XMP, PHOTOSHOP = 270, 34675, 700, 34377
+_NODATA = 42113
 LIMITS = {280, 281, 340, 341}
 """The smallest and largest values of samples."""
 SHAPED = (b'{"shape":', b"shape=")
@@ -42,6 +43,7 @@ class TiffLayout:
         tile: rows and columns of a tile, or None.
         rows: of a strip.
         photometric: as TIFF numbers it; also 0, white is zero.
+        extra: what the samples beyond the colours are, as TIFF numbers it.
         colormap: (3, entries) of a look-up table that is only for show (ImageJ's).
         descriptions: the raw ImageDescriptions of the first page.
         tags: of page number p, asked for while the file is open: private tags as they are, EXIF and
@@ -56,6 +58,7 @@ class TiffLayout:
     tile: tuple[int, int] | None
     rows: int
     photometric: int
+    extra: tuple[int, ...]
     colormap: np.ndarray | None
     descriptions: tuple[bytes, ...]
     tags: Callable[[int], tuple[Entry, ...]]
@@ -101,6 +104,7 @@ def metadata(
         (page.tilelength, page.tilewidth) if page.is_tiled else None,
         page.rowsperstrip,
         int(page.photometric),
+        tuple(map(int, page.extrasamples)),
         page.colormap if file.is_imagej else None,
         raw,
         tags,
@@ -136,6 +140,15 @@ def white(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
     said.append(2 ** int(bits[1]) - 1 if bits else None)
     values = [max(np.atleast_1d(value)) for value in said if value]
     return float(max(values)) if values and max(values) < np.iinfo(page.dtype).max else None
+
+
+def nodata(page: tifffile.TiffPage) -> float | None:
+    """The value that stands for no value, as GDAL says it; None if there is none."""
+    said = page.tags.valueof(_NODATA)
+    try:
+        return None if said is None else float(str(said).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def _belongs_to_exif(entry: Entry) -> bool:

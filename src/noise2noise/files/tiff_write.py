@@ -24,7 +24,7 @@ _SHORT, _LONG, _LONG8 = 3, 4, 16
 _MOST_VALUE = 281  # MaxSampleValue
 _CLASSIC = 2**32 - 2**25  # bytes: beyond, offsets need 64 bits
 _DTYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
-_PLAIN = TiffLayout("<", False, 1, 1, 1, None, 0, 1, None, (), lambda _: ())
+_PLAIN = TiffLayout("<", False, 1, 1, 1, None, 0, 1, (), None, (), lambda _: ())
 
 
 def refusal(header: Header) -> str:
@@ -101,7 +101,7 @@ def _options(
     }
     if samples > 1:
         options["planarconfig"] = "separate" if separate else "contig"
-        options["extrasamples"] = _extra_samples(header)
+        options["extrasamples"] = _extra_samples(header, layout)
     if layout.colormap is not None:
         options["colormap"] = layout.colormap
     if layout.tile:
@@ -146,6 +146,9 @@ def _photometric(header: Header, layout: TiffLayout) -> int:
         return kinds.get(header.colour, _lab(layout))
     if layout.colormap is not None and header.dtype == np.uint8:
         return _PHOTOMETRIC.PALETTE
+    more = header.colour == "channels" and header.samples == 3 + len(layout.extra)
+    if more and layout.photometric == _PHOTOMETRIC.RGB:  # colours, and others beside them
+        return _PHOTOMETRIC.RGB
     inverted = layout.photometric == _PHOTOMETRIC.MINISWHITE and header.dtype.kind == "u"
     return _PHOTOMETRIC.MINISWHITE if inverted else _PHOTOMETRIC.MINISBLACK
 
@@ -155,8 +158,13 @@ def _lab(layout: TiffLayout) -> int:
     return _PHOTOMETRIC.CIELAB if wanted else _PHOTOMETRIC.ICCLAB
 
 
-def _extra_samples(header: Header) -> list[str]:
+def _extra_samples(header: Header, layout: TiffLayout) -> list[Any]:
+    """Those of the source, where there are as many."""
     basic = {"rgb": 3, "lab": 3, "cmyk": 4}.get(header.colour, 1)
+    if _photometric(header, layout) == _PHOTOMETRIC.RGB:
+        basic = 3
+    if layout.extra and len(layout.extra) == header.samples - basic:
+        return [*layout.extra]
     extra = ["unspecified"] * (header.colours - basic)
     kinds = {"straight": ["unassalpha"], "premultiplied": ["assocalpha"]}
     return extra + kinds.get(header.alpha, [])

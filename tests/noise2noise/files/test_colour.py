@@ -137,5 +137,10 @@ def test_transparency_of_inks_stays(tmp_path):
     def halved(band: np.ndarray) -> np.ndarray:
         return np.concatenate([0.5 * band[..., :3], band[..., 3:]], -1)
 
-    result = tifffile.imread(written(path, ".tif", halved))
+    with open_stack(path) as stack:
+        assert (stack.header.colour, stack.header.alpha) == ("rgb", "straight")
+    place = written(path, ".tif", halved)
+    result = tifffile.imread(place)
     np.testing.assert_array_equal(result[..., 4], pixels[..., 4])
+    with tifffile.TiffFile(place) as file:
+        assert file.pages.first.photometric == tifffile.PHOTOMETRIC.SEPARATED

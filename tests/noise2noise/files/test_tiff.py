@@ -192,6 +192,16 @@ def test_transparency_stays_bit_for_bit(tmp_path, kind):
     assert tags(result)[338] == tags(tmp_path / "a.tif")[338]
 
 
+@pytest.mark.parametrize("extra", [["unspecified"], ["unassalpha", "unspecified"]])
+def test_samples_beside_the_colours_are_what_they_were(tmp_path, extra):
+    pixels = noise((9, 12, 3 + len(extra)), "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=extra)
+    result = copied(tmp_path / "a.tif")
+    np.testing.assert_array_equal(tifffile.imread(result), pixels)
+    for tag in (262, 338):
+        assert tags(result)[tag] == tags(tmp_path / "a.tif")[tag]
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "raw", "ycbcr"])
 def test_orientation_is_kept_and_not_applied(tmp_path, compression, orientation):
