@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from noise2noise.errors import UserError
 from noise2noise.files import Header, Scale, Stack, Survey, scale_of, survey
 from noise2noise.guidance import ChannelPlanes, Guidance
 from noise2noise.inference.network import Network
@@ -92,10 +93,19 @@ def guide_of(
         return None
     noise, needs, scale = settings.noise, network.needs, prepared.scale
     if noise is not None:
+        _check_channels(noise, prepared.stack.header.colours)
         factor = 1 / (scale.white - scale.black)
         noise = noise.scaled(factor, -scale.black * factor)
     found = measure(prepared, channel, noise)
     return found if needs.centred else replace(found, offset=0.0, shared=needs.shared)
+
+
+def _check_channels(noise: NoiseProfile, colours: int) -> None:
+    if noise.channels not in (1, colours):
+        raise UserError(
+            f"the noise profile has {noise.channels} channels, and a pixel here has {colours}; "
+            "measure it on an image like this one"
+        )
 
 
 def looked_at(stack: Stack, channel: int) -> list[int]:

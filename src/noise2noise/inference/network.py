@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from noise2noise.noise.impulses import REACH
 from noise2noise.noise.profile import MARGIN
 from noise2noise.noise.salt import REACH as SALT
 from noise2noise.tiling import tiles
+
+ALONE = nullcontext()
+"""The turn of those who share the cores with nobody."""
 
 TILE = 704
 """Side of a tile in pixels, overlap included; larger where the network reaches far.
@@ -106,7 +111,12 @@ class Network:
         """Whether its device has the memory that the image is in."""
         return home(self.model).type == "cpu"
 
-    def run(self, x: np.ndarray, turns: bool = False) -> np.ndarray:
+    def run(
+        self,
+        x: np.ndarray,
+        turns: bool = False,
+        turn: AbstractContextManager[Any] = ALONE,
+    ) -> np.ndarray:
         """The result for a tile, (C, H, W), from its input, (C, H, W) or (C + levels, H, W).
 
         Where its device's memory is not enough the tile is cut into smaller ones.
@@ -114,12 +124,17 @@ class Network:
         Arguments:
             x: float32; height and width are multiples of `multiple`.
             turns: the mean over the eight flips and turns.
+            turn: held while the network computes; given back between two of the eight.
         """
         if not turns:
-            return self._run(x)
+            with turn:
+                return self._run(x)
         total = np.zeros((self.channels, *x.shape[1:]), np.float32)
         for forth, back in _TURNS:
-            total += back(self._run(np.ascontiguousarray(forth(x))))
+            turned = np.ascontiguousarray(forth(x))
+            with turn:
+                clean = self._run(turned)
+            total += back(clean)
         return total / np.float32(len(_TURNS))
 
     def _run(self, x: np.ndarray) -> np.ndarray:

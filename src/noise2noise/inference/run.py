@@ -93,11 +93,12 @@ class StackRun:
         # A network that isn't told the noise would find some in an image of one value.
         self._flat = self.seen is not _NOTHING and self.seen.low == self.seen.high
 
-    def at(self, strength: float) -> StackRun:
-        """The same run at another strength, other than 0; what was measured of the noise is not
-        measured again."""
+    def at(self, strength: float, turn: AbstractContextManager[Any] | None = None) -> StackRun:
+        """The same run at another strength, other than 0, and with turns of its own where they are
+        given; what was measured of the noise is not measured again."""
         other = copy.copy(self)
         other._settings = replace(self._settings, strength=strength)
+        other._turn = turn or self._turn
         return other
 
     def bands(self) -> Iterator[np.ndarray]:
@@ -290,5 +291,4 @@ class _Way:
         return self.guidance.result(self._run(x))
 
     def _run(self, x: np.ndarray) -> np.ndarray:
-        with self.turn:
-            return self.network.run(x, self.turns)
+        return self.network.run(x, self.turns, self.turn)

@@ -7,8 +7,12 @@
 - `limits.py`: how much one page, and all together, may take.
 - `pages.py`: an open page: its folder, its files, what it waits for.
 - `picture.py`: a file on a page: what it is, in words and in tiles.
+- `ways.py`: which tiles may be asked for, and how they may be denoised.
+- `room.py`: what the pictures of all pages share.
 - `display.py`: stored values as something a screen can show.
 - `computing.py`: models, and whose turn it is to compute.
+- `fitting.py`: models that are fitted to a picture first.
+- `unpacking.py`: OME-Zarr that came as one file; `names.py`: names of strangers made harmless.
 - `jobs.py`: files that are to be saved, one after another, as `noise2noise denoise` would.
 - `archive.py`: several results as one zip.
 - `runs.py`: the training runs of a folder.

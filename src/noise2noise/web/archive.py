@@ -35,19 +35,31 @@ class _Sink:
 
 
 def archived(paths: Iterable[Path]) -> Iterator[bytes]:
-    """The bytes of a zip of these files, uncompressed, as images are packed already.
+    """The bytes of a zip of these files and folders, uncompressed, as images are packed already.
 
     Files of one name are told apart by a number: `cell (2).tif`.
     """
     sink, taken = _Sink(), set[str]()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]
-        for path in paths:
-            info = zipfile.ZipInfo.from_file(path, free_name(path.name, taken))
+        for path, name in _files(paths, taken):
+            info = zipfile.ZipInfo.from_file(path, name)
             with path.open("rb") as source, archive.open(info, "w", force_zip64=True) as entry:
                 while piece := source.read(_PIECE):
                     entry.write(piece)
                     yield sink.taken()
     yield sink.taken()
+
+
+def _files(paths: Iterable[Path], taken: set[str]) -> Iterator[tuple[Path, str]]:
+    """Each file, and its name in the zip."""
+    for path in paths:
+        name = free_name(path.name, taken)
+        if not path.is_dir():
+            yield path, name
+            continue
+        for inside in sorted(path.rglob("*")):
+            if inside.is_file():
+                yield inside, f"{name}/{inside.relative_to(path).as_posix()}"
 
 
 def free_name(name: str, taken: set[str]) -> str:

@@ -1,15 +1,16 @@
 """Models that are loaded, and whose turn it is to compute.
 
 Networks take all cores, so one computes at a time. What somebody is looking at comes before what is
-being saved.
+being saved, and that before what somebody may look at next.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,26 @@ from noise2noise.denoiser import Denoiser
 from noise2noise.device import AUTO
 from noise2noise.errors import UserError
 from noise2noise.shipped import shipped_models
+from noise2noise.web.ways import Gone
 
 
 class Turns:
-    """A lock with two doors: nobody goes in by `after` while somebody waits at `first`."""
+    """A lock with three doors, `first`, `after` and `last`: nobody goes in by one of them while
+    somebody waits at one before it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._busy, self._waiting = False, 0
-        self.first, self.after = _Door(self, True), _Door(self, False)
+        self._busy, self._waiting = False, [0, 0, 0]
+        self.first, self.after, self.last = (Door(self, rank) for rank in range(3))
 
-    def take(self, first: bool) -> None:
-        """Wait for a turn."""
+    def take(self, rank: int) -> None:
+        """Wait for a turn at the door of this rank, from 0."""
         with self._changed:
-            self._waiting += first
+            self._waiting[rank] += 1
             try:
-                while self._busy or (self._waiting and not first):
-                    self._changed.wait()
+                self._changed.wait_for(lambda: not (self._busy or any(self._waiting[:rank])))
             finally:
-                self._waiting -= first
+                self._waiting[rank] -= 1
             self._busy = True
 
     def give(self) -> None:
@@ -46,16 +48,48 @@ class Turns:
             self._busy = False
             self._changed.notify_all()
 
+    def let_by(self, rank: int) -> None:
+        """In the middle of a long turn: let those have theirs who wait at doors before this one."""
+        if any(self._waiting[:rank]):
+            self.give()
+            self.take(rank)
 
-class _Door:
-    def __init__(self, turns: Turns, first: bool) -> None:
-        self._turns, self._first = turns, first
+
+@dataclass(frozen=True)
+class Door:
+    """A context manager: a turn is taken when it is entered, and given back at the end.
+
+    Attributes:
+        turns: whose door it is.
+        rank: those of lower ranks come first.
+        gone: whether nobody waits for the result any more.
+    """
+
+    turns: Turns
+    rank: int
+    gone: Callable[[], bool] = lambda: False
+
+    def unless(self, gone: Callable[[], bool]) -> Door:
+        """The same door, for who gives up."""
+        return replace(self, gone=gone)
+
+    def let_by(self) -> None:
+        """As `Turns.let_by`."""
+        self.turns.let_by(self.rank)
 
     def __enter__(self) -> None:
-        self._turns.take(self._first)
+        """Wait for a turn.
+
+        Raises:
+            Gone: nobody waits any more.
+        """
+        self.turns.take(self.rank)
+        if self.gone():
+            self.turns.give()
+            raise Gone
 
     def __exit__(self, *_: object) -> None:
-        self._turns.give()
+        self.turns.give()
 
 
 class Cache:
@@ -73,6 +107,10 @@ class Cache:
             if found is not None:
                 self._kept.move_to_end(key)
             return found
+
+    def has(self, key: Hashable) -> bool:
+        """Whether something is kept under a key; asking isn't using."""
+        return key in self._kept
 
     def put(self, key: Hashable, value: np.ndarray) -> None:
         """Keep an array, and let go of those that were not used for longest."""

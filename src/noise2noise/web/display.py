@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import PIL.Image
 from noise2noise.files import exif
 from noise2noise.files.stack import Header, Metadata
 
-TILE = 256
+TILE = 128
 """Side of a tile on the page, in pixels."""
 
 RESIDUAL_GAIN = 4
@@ -50,6 +51,12 @@ class Range:
         """float32, black 0 and white 1; what is no number is black."""
         unit = (stored.astype(np.float32) - np.float32(self.low)) / np.float32(self.high - self.low)
         return np.nan_to_num(unit, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
+
+
+def levels_of(height: int, width: int) -> int:
+    """How many levels a picture has: at the last one a tile holds all of it, unless a tile's pixels
+    would be means of more than a tile."""
+    return 1 + min(max(0, math.ceil(math.log2(max(height, width) / TILE))), int(math.log2(TILE)))
 
 
 def shown(unit: np.ndarray) -> np.ndarray:

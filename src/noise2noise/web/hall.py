@@ -14,7 +14,8 @@ from starlette.requests import Request
 
 from noise2noise.web.jobs import Jobs
 from noise2noise.web.pages import Page, Pages
-from noise2noise.web.picture import Picture, Room
+from noise2noise.web.picture import Picture
+from noise2noise.web.room import Room
 from noise2noise.web.runs import Runs
 
 REAP_SECONDS = 30
@@ -31,12 +32,14 @@ class Hall:
     Attributes:
         pages: the open ones, while the server runs.
         jobs: what waits to be saved, the same.
-        computing: held by who has a tile computed, so that others can give up before.
+        computing: held by who has tiles computed, so that others can give up before.
+        ahead: the same for tiles that nobody waits for yet.
     """
 
     pages: Pages
     jobs: Jobs
     computing: asyncio.Lock
+    ahead: asyncio.Lock
 
     def __init__(self, room: Room, runs: Runs | None, root: Path | None) -> None:
         self.room, self.runs, self._root = room, runs, root
@@ -45,7 +48,7 @@ class Hall:
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """As long as the server runs."""
         del app
-        self.computing = asyncio.Lock()
+        self.computing, self.ahead = asyncio.Lock(), asyncio.Lock()
         self.pages = await run_in_threadpool(lambda: Pages(self.room, root=self._root))
         self.jobs = Jobs(self.room)
         reaping = asyncio.create_task(self._reap())
@@ -74,8 +77,8 @@ class Hall:
 
     def _shut(self) -> None:
         for page in self.pages.all():
-            for job in page.jobs.values():
-                job.stop.set()
+            for each in (*page.jobs.values(), *page.fittings.values()):
+                each.stop.set()
         self.jobs.close()
         self.pages.shut()
 

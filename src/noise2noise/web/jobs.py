@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from noise2noise.batch import Models as Choice
 from noise2noise.batch import Names, Result, Source, Status, StoppedError, Work
@@ -21,10 +21,11 @@ from noise2noise.errors import UserError
 from noise2noise.files import Stack
 from noise2noise.inference import Settings
 from noise2noise.report import Entry, examine, write_page
+from noise2noise.web.fitting import FitOf, Fitting, State
 from noise2noise.web.limits import RefusedError
-from noise2noise.web.picture import Room, Way
-
-State = Literal["waiting", "working", "done", "failed", "cancelled"]
+from noise2noise.web.picture import Picture
+from noise2noise.web.room import Room
+from noise2noise.web.ways import Way
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Job:
 
     Attributes:
         file: the file's identity on its page.
-        source: where it lies.
+        picture: what it is.
         folder: where its result goes, which is the job's own.
         way: how it is denoised.
         report: whether it is to be said how far the result can be trusted.
@@ -46,7 +47,7 @@ class Job:
     """
 
     file: str
-    source: Path
+    picture: Picture
     folder: Path
     way: Way
     report: bool = False
@@ -58,6 +59,11 @@ class Job:
     page: Path | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def source(self) -> Path:
+        """Where it lies."""
+        return self.picture.path
 
     @property
     def is_over(self) -> bool:
@@ -94,16 +100,32 @@ class Jobs:
             RefusedError: too many wait.
         """
         new = list(jobs)
-        with self._lock:
-            if self._count + len(new) > self._room.limits.waiting:
-                raise RefusedError(
-                    429,
-                    f"{self._count} files wait to be saved already, and at most "
-                    f"{self._room.limits.waiting} may; try again when some are done",
-                )
-            self._count += len(new)
+        self._make_room(len(new))
         for job in new:
             self._pool.submit(self._do, job)
+
+    def fit(self, fitting: Fitting) -> None:
+        """Let a fit wait for its turn.
+
+        Raises:
+            RefusedError: too many wait.
+        """
+        self._make_room(1)
+        self._pool.submit(self._fit, fitting)
+
+    def _make_room(self, new: int) -> None:
+        most = self._room.limits.waiting
+        with self._lock:
+            if self._count + new > most:
+                raise RefusedError(
+                    429,
+                    f"{self._count} files wait to be saved already, and at most {most} may; try "
+                    "again when some are done",
+                    "waiting",
+                    count=self._count,
+                    most=most,
+                )
+            self._count += new
 
     def close(self) -> None:
         """Begin no more."""
@@ -128,6 +150,23 @@ class Jobs:
             with self._lock:
                 self._count -= 1
 
+    def _fit(self, fitting: Fitting) -> None:
+        try:
+            if fitting.stop.is_set():
+                raise StoppedError
+            fitting.work(self._room.turns.after)
+        except StoppedError:
+            fitting.state = "cancelled"
+        except UserError as error:
+            fitting.state, fitting.error = "failed", str(error)
+        except Exception as error:
+            name = fitting.picture.path.name
+            fitting.error = f"nothing could be fitted to {name} ({error})"
+            fitting.state = "failed"
+        finally:
+            with self._lock:
+                self._count -= 1
+
     def _finish(self, job: Job, result: Result) -> None:
         if result.status is Status.DONE:
             job.result, job.facts, job.share = result.output, result.facts or {}, 1.0
@@ -142,7 +181,7 @@ class Jobs:
         Raises:
             UserError: the model isn't offered, or can't be used in this way.
         """
-        models, way = self._room.models, job.way
+        models, way, turn = self._room.models, job.way, self._room.turns.after
         settings = way.settings()
         choice = Choice(way.model or None, way.quality, settings.tells)
         for name in choice.candidates:
@@ -159,7 +198,8 @@ class Jobs:
             said={"axes": None, "channel_axis": None, "white": None},
             stop=job.stop,
             progress=progress,
-            turn=self._room.turns.after,
+            turn=turn,
+            fit=FitOf(job.picture, way, turn) if way.single else None,
             load=models.load,
             examine=_Examine(job, settings) if job.report else None,
         )

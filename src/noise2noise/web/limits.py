@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 
 class RefusedError(Exception):
-    """What can't be answered, as one sentence and the status that HTTP has for it."""
+    """What can't be answered.
 
-    def __init__(self, status: int, sentence: str) -> None:
+    Arguments:
+        status: that HTTP has for it.
+        sentence: what is wrong, in English.
+        reason: the name of a sentence that the page has in other languages (`static/words`), where
+            people meet it; "" for none.
+        things: that are put into that.
+    """
+
+    def __init__(self, status: int, sentence: str, reason: str = "", **things: Any) -> None:
         super().__init__(sentence)
-        self.status = status
+        self.status, self.reason, self.things = status, reason, things
+
+    def as_json(self) -> dict[str, Any]:
+        """For the page."""
+        return {"error": str(self), "reason": self.reason, "things": self.things}
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,13 @@ class Limits:
     idle_seconds: float = 900
     cached_bytes: int = 2**28
     open_files: int = 4
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all that are in a folder."""
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
 
 
 def in_words(size: int) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 import sys
 import tempfile
 import threading
 import time
-import unicodedata
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -20,34 +18,16 @@ from typing import Any
 from noise2noise.errors import UserError
 from noise2noise.files import ending, suffix_of, suffixes
 from noise2noise.fit.lock import locked
+from noise2noise.web.fitting import Fitting
 from noise2noise.web.jobs import Job, Jobs
-from noise2noise.web.limits import Limits, RefusedError, in_words
-from noise2noise.web.picture import Picture, Room, Way
+from noise2noise.web.limits import Limits, RefusedError, in_words, size_of
+from noise2noise.web.names import safe_name
+from noise2noise.web.picture import Picture
+from noise2noise.web.room import Room
+from noise2noise.web.unpacking import is_archive, unpacked
+from noise2noise.web.ways import Way
 
 _PREFIX = "noise2noise-web-"
-_LONGEST_NAME = 150  # in bytes: file systems take 255, and a result's name is longer
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
-_NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*{}]')
-
-
-def safe_name(name: str) -> str:
-    """A name that a file can have in any folder and on any system, as near as can be to `name`.
-
-    What stands before the last slash or backslash goes, and so do characters that write over a
-    terminal or turn the direction of writing, dots at the beginning and names of devices.
-    """
-    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
-    plain = "".join("_" if unicodedata.category(mark)[0] == "C" else mark for mark in last)
-    plain = _NOT_IN_NAMES.sub("_", plain).strip(" .")
-    if not plain or _RESERVED.match(plain):
-        plain = f"image_{plain}".rstrip("_")
-    stem, dot, suffix = plain.rpartition(".")
-    if not dot:
-        stem, suffix = plain, ""
-    end = f".{suffix[:20]}" if dot else ""
-    while len(f"{stem}{end}".encode()) > _LONGEST_NAME:
-        stem = stem[:-1]
-    return f"{stem or 'image'}{end}"
 
 
 @dataclass
@@ -60,6 +40,7 @@ class Page:
         id: nobody guesses it.
         pictures: its files, by their identities.
         jobs: what it asked to be saved, by theirs.
+        fittings: models that it asked to be fitted to its files, by theirs.
         seen: when it asked for something last, in seconds of a clock of its own.
         coming: bytes of files that are on their way.
     """
@@ -69,6 +50,7 @@ class Page:
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     pictures: dict[str, Picture] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
+    fittings: dict[str, Fitting] = field(default_factory=dict)
     archives: dict[str, list[str]] = field(default_factory=dict)
     seen: float = 0.0
     coming: int = 0
@@ -85,21 +67,28 @@ class Page:
         limits = self.room.limits
         with self.lock:
             if len(self.pictures) + self.arriving >= limits.files:
-                raise RefusedError(413, f"a page takes {limits.files} files; save some, and go on")
+                sentence = f"a page takes {limits.files} files; save some, and go on"
+                raise RefusedError(413, sentence, "files", most=limits.files)
             if size > limits.file_bytes:
                 raise RefusedError(
                     413,
                     f"{safe_name(name)} has {in_words(size)}, and the page takes "
                     f"{in_words(limits.file_bytes)}; use: noise2noise denoise",
+                    "file_large",
+                    name=safe_name(name),
+                    size=in_words(size),
+                    most=in_words(limits.file_bytes),
                 )
             if self._bytes() + self.coming + size > limits.page_bytes:
                 raise RefusedError(
                     413,
                     f"a page takes {in_words(limits.page_bytes)} in all; close some files, or use: "
                     "noise2noise denoise",
+                    "page_large",
+                    most=in_words(limits.page_bytes),
                 )
             if shutil.disk_usage(self.folder).free - size < limits.free_bytes:
-                raise RefusedError(507, "the disk of temporary files is all but full")
+                raise RefusedError(507, "the disk of temporary files is all but full", "disk")
             folder = self.folder / "in" / secrets.token_hex(8)
             folder.mkdir(parents=True)
             self.coming += size
@@ -113,6 +102,8 @@ class Page:
             UserError, RefusedError: it is no image that can be used; it is gone then.
         """
         try:
+            if is_archive(path):
+                path = unpacked(path, self.room.limits.file_bytes)
             picture = Picture(_with_suffix(path), self.room)
         except BaseException:
             self.gave_up(path, size)
@@ -122,7 +113,7 @@ class Page:
             self.arriving -= 1
             if self.closed:
                 picture.close()
-                raise RefusedError(410, "the page is closed")
+                raise RefusedError(410, "the page is closed", "closed")
             identity = path.parent.name
             self.pictures[identity] = picture
         return identity, picture
@@ -143,7 +134,7 @@ class Page:
         with self.lock:
             found = self.pictures.get(identity)
         if found is None:
-            raise RefusedError(404, "there is no such file on this page")
+            raise RefusedError(404, "there is no such file on this page", "no_file")
         return found
 
     def remove(self, identity: str) -> None:
@@ -155,6 +146,9 @@ class Page:
             for job in jobs:
                 del self.jobs[job.id]
                 job.stop.set()
+            for fitting in [each for each in self.fittings.values() if each.file == identity]:
+                del self.fittings[fitting.id]
+                fitting.stop.set()
         picture.close()
         for folder in (picture.path.parent, *(job.folder for job in jobs if job.is_over)):
             shutil.rmtree(folder, ignore_errors=True)
@@ -173,7 +167,7 @@ class Page:
                 job = self._same(identity, way, report)
                 if job is None:
                     folder = self.folder / "out" / secrets.token_hex(8)
-                    job = Job(identity, picture.path, folder, way, report)
+                    job = Job(identity, picture, folder, way, report)
                     new.append(job)
                 asked.append(job)
             queue.add(new)
@@ -195,6 +189,28 @@ class Page:
             if job.is_over:
                 del self.jobs[job.id]
                 shutil.rmtree(job.folder, ignore_errors=True)
+
+    def fit(self, queue: Jobs, identity: str, way: Way) -> Fitting:
+        """Have a model fitted to a file, unless it is, or is waited for.
+
+        Raises:
+            RefusedError: there is no such file, or too many wait.
+            UserError: there is no such model.
+        """
+        with self.lock:
+            picture = self.picture(identity)
+        model, _ = picture.model_for(way)
+        with self.lock:
+            for known in [each for each in self.fittings.values() if each.file == identity]:
+                same = known.way.noise == way.noise and picture.model_for(known.way)[0] == model
+                if same and known.is_of_use:
+                    return known
+                if same:
+                    del self.fittings[known.id]
+            new = Fitting(identity, picture, way)
+            queue.fit(new)
+            self.fittings[new.id] = new
+            return new
 
     def results(self, identities: list[str]) -> list[Path]:
         """What was written by these jobs.
@@ -218,21 +234,25 @@ class Page:
     def as_json(self) -> dict[str, Any]:
         """How it stands, for the page."""
         with self.lock:
-            return {"files": list(self.pictures), "jobs": [j.as_json() for j in self.jobs.values()]}
+            return {
+                "files": list(self.pictures),
+                "jobs": [job.as_json() for job in self.jobs.values()],
+                "fittings": [fitting.as_json() for fitting in self.fittings.values()],
+            }
 
     def close(self) -> None:
         """Let everything go."""
         with self.lock:
             self.closed = True
             pictures, self.pictures = list(self.pictures.values()), {}
-            for job in self.jobs.values():
-                job.stop.set()
+            for each in (*self.jobs.values(), *self.fittings.values()):
+                each.stop.set()
         for picture in pictures:
             picture.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _bytes(self) -> int:
-        return sum(picture.path.stat().st_size for picture in self.pictures.values())
+        return sum(size_of(picture.path) for picture in self.pictures.values())
 
 
 def _with_suffix(path: Path) -> Path:
@@ -274,7 +294,10 @@ class Pages:
         with self._lock:
             if len(self._pages) >= self.limits.pages:
                 raise RefusedError(
-                    503, f"{self.limits.pages} pages are open already; close one, and load again"
+                    503,
+                    f"{self.limits.pages} pages are open already; close one, and load again",
+                    "pages",
+                    most=self.limits.pages,
                 )
             folder = Path(tempfile.mkdtemp(dir=self.folder))
             page = Page(folder, self._room, seen=self._clock())
@@ -290,7 +313,7 @@ class Pages:
         with self._lock:
             page = self._pages.get(identity)
             if page is None:
-                raise RefusedError(410, "the page was closed; load it again")
+                raise RefusedError(410, "the page was closed; load it again", "closed")
             page.seen = self._clock()
             return page
 

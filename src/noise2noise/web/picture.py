@@ -1,23 +1,24 @@
 """A file on a page: what it is, in words, and what the page shows of it, in tiles.
 
 A tile is a square of the picture as it is seen, at a level of which each halves the one before.
-Only tiles that are asked for are computed; at levels above 0 they are made of those of level 0.
+Only tiles that are asked for are computed, neighbours of them together; at levels above 0 they are
+made of those of level 0.
 """
 
 from __future__ import annotations
 
-import math
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
 import numpy as np
 
 from noise2noise.batch import Models as Choice
-from noise2noise.files import Scale, Stack, open_stack, survey
+from noise2noise.denoiser import Denoiser
+from noise2noise.files import Scale, Stack, survey
 from noise2noise.guidance import ChannelPlanes, Guidance, PlaneView
 from noise2noise.inference import Settings, StackRun
 from noise2noise.inference.known import Known, guide_of, looked_up, measured
@@ -25,122 +26,37 @@ from noise2noise.inference.preparation import Preparation
 from noise2noise.noise import NoiseProfile
 from noise2noise.noise.estimate import measure
 from noise2noise.noise.words import describe, has_impulses, is_shared, kind_of
-from noise2noise.web.computing import Cache, Models, Turns
+from noise2noise.single import Fitted, Options, fit
+from noise2noise.web.computing import Door
 from noise2noise.web.display import (
     TILE,
     Range,
     Turned,
+    levels_of,
     orientation_of,
     png,
     residual,
     shown,
     smaller,
 )
-from noise2noise.web.limits import Limits, RefusedError, in_words
+from noise2noise.web.limits import RefusedError, in_words, size_of
+from noise2noise.web.room import Room, SharedStack
+from noise2noise.web.ways import Ask, Gone, Way
 
 NEAR = 48
-"""Pixels around a tile that the network sees. Further ones reach it too, but change what is seen by
-less than a step of 8 bits; what is saved is computed with all."""
+"""Pixels around tiles that the network sees. Further ones reach them too, but change what is seen
+by less than a step of 8 bits; what is saved is computed with all."""
 
+BLOCK = 6
+"""So many tiles in a row, and rows of them, are computed at once at most: with what is around them
+they are as large as takes least time for a pixel (`inference.TILE`)."""
+
+_NUMBERS = itertools.count()
 _BANDS, _ROWS, _PLANES = 16, 64, 3  # of a picture, to learn what is black and white on the screen
-
-Kind = Literal["before", "after", "residual"]
-KINDS: tuple[Kind, ...] = ("before", "after", "residual")
-
-
-class Gone(Exception):  # noqa: N818 (nobody waits for the answer any more)
-    """Whoever asked for a tile looks at something else by now."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a picture is to be denoised.
-
-    Attributes:
-        model: of those that are offered; "" for the one that suits.
-        quality: as `noise2noise denoise` takes it.
-        strength: as `noise2noise denoise` takes it.
-    """
-
-    model: str = ""
-    quality: str = "balanced"
-    strength: float = 1.0
-
-    def settings(self) -> Settings:
-        """As `noise2noise denoise` makes them of its options."""
-        return Settings(strength=self.strength, turns=self.quality == "best")
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Which tile is asked for.
-
-    Attributes:
-        kind: what of the picture.
-        level: how often it is halved.
-        x, y: the tile's column and row, counted in tiles.
-        plane: of the stack.
-        sample: of those that are shown one by one.
-        way: how it is denoised.
-    """
-
-    kind: Kind
-    level: int
-    x: int
-    y: int
-    plane: int = 0
-    sample: int = 0
-    way: Way = Way()
-
-
-class Desk:
-    """The files that are open, of all pages: the last used ones."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._open: list[Picture] = []
-        self._lock = threading.Lock()
-
-    def used(self, picture: Picture) -> None:
-        """Put a picture on top, and let go of those at the bottom that nobody reads just now."""
-        with self._lock:
-            self._open = [*(each for each in self._open if each is not picture), picture]
-            for each in self._open[: -self._most]:
-                if each.let_go(wait=False):
-                    self._open.remove(each)
-
-    def removed(self, picture: Picture) -> None:
-        """Forget a picture."""
-        with self._lock:
-            self._open = [each for each in self._open if each is not picture]
-
-
-@dataclass(frozen=True)
-class Room:
-    """What pictures share.
-
-    Attributes:
-        limits: that they keep to.
-        models: that there are.
-        turns: of those who compute.
-        cache: of tiles.
-        desk: of open files.
-    """
-
-    limits: Limits
-    models: Models
-    turns: Turns
-    cache: Cache
-    desk: Desk
-
-    @classmethod
-    def of(cls, limits: Limits, models: Models) -> Room:
-        """An empty one."""
-        return cls(limits, models, Turns(), Cache(limits.cached_bytes), Desk(limits.open_files))
 
 
 class Picture:
-    """A file on a page. It may be used in several threads, which take turns.
+    """A file on a page. It may be used in several threads; while one computes, others read.
 
     Arguments:
         path: where the file lies.
@@ -153,9 +69,12 @@ class Picture:
 
     def __init__(self, path: Path, room: Room) -> None:
         self.path, self._room = path, room
-        self._lock = threading.RLock()
+        self._number = next(_NUMBERS)  # what is kept of a picture is no other's, ever
+        self._state = threading.Condition()  # of the open file
+        self._learning = threading.RLock()  # held while something is learned that is kept
         self._stack: Stack | None = None
-        self._runs: dict[tuple[str, bool, int], StackRun] = {}
+        self._readers = 0
+        self._runs: dict[tuple[Any, ...], StackRun] = {}
         self._ranges: dict[tuple[int, int], Range] = {}
         self._chosen: dict[bool, tuple[str, str]] = {}
         self._measured: dict[tuple[Scale, int], Guidance] = {}
@@ -174,8 +93,8 @@ class Picture:
 
     @property
     def levels(self) -> int:
-        """How many there are: at the last one tile holds all."""
-        return 1 + max(0, math.ceil(math.log2(max(self._turned.shape) / TILE)))
+        """How many there are."""
+        return levels_of(*self._turned.shape)
 
     @property
     def samples(self) -> int:
@@ -189,7 +108,7 @@ class Picture:
         before = header.axes[: header.axes.index("Y")]
         return {
             "name": self.path.name,
-            "bytes": self.path.stat().st_size,
+            "bytes": size_of(self.path),
             "width": width,
             "height": height,
             "axes": [[axis, size] for axis, size in zip(before, header.shape, strict=False)],
@@ -199,6 +118,7 @@ class Picture:
             "notes": list(header.notes),
             "levels": self.levels,
             "tile": TILE,
+            "around": NEAR,
         }
 
     def noise(self, plane: int) -> dict[str, Any]:
@@ -229,41 +149,47 @@ class Picture:
         """The model's name, and why it was chosen; "" where it was named."""
         if way.model:
             return way.model, ""
-        with self._opened() as stack:
-            told = way.settings().tells
+        told = way.settings().tells
+        with self._learning:
             if told not in self._chosen:
-                self._chosen[told] = Choice(None, told=told).choose(stack)
+                with self._opened() as stack:
+                    self._chosen[told] = Choice(None, told=told).choose(stack)
             usual, why = self._chosen[told]
         return Choice(None, way.quality).in_place_of(usual), why
 
     # -- what is shown ----------------------------------------------------------------------------
 
-    def tile(self, ask: Ask, gone: Callable[[], bool] = lambda: False) -> bytes:
-        """A tile as a PNG.
+    def tile(
+        self, ask: Ask, gone: Callable[[], bool] = lambda: False, ahead: bool = False
+    ) -> bytes:
+        """Tiles side by side as a PNG.
 
         Arguments:
             ask: which.
-            gone: whether nobody waits for it any more; looked at before each piece of work.
+            gone: whether nobody waits for them any more; looked at before each piece of work.
+            ahead: whether nobody waits for them yet: what others want is computed before.
 
         Raises:
             UserError: the file is damaged there, or the model can't be used so.
             RefusedError: there is no such tile.
-            Gone: nobody waits for it.
+            Gone: nobody waits for them.
         """
         self._check(ask)
         if ask.kind == "before":
             return png(shown(self._before(ask)))
-        after = self._after(ask, gone)
+        after = self._after(ask, gone, ahead)
         if ask.kind == "after":
             return png(shown(after))
         return png(residual(self._before(ask), after))
 
     def is_at_hand(self, ask: Ask) -> bool:
-        """Whether a tile can be had without computing."""
+        """Whether tiles can be had without computing."""
         if ask.kind == "before" or ask.way.strength == 0:
             return True
-        key = self._key(ask, ask.x, ask.y)
-        return ask.level == 0 and self._room.cache.get(key) is not None
+        self._check(ask)
+        key = self._key(ask)
+        across, down = self._extent(ask)
+        return all(self._room.cache.has((*key, x, y)) for y in down for x in across)
 
     def _check(self, ask: Ask) -> None:
         self._check_plane(ask.plane)
@@ -278,73 +204,160 @@ class Picture:
             raise RefusedError(404, f"there are {self.header.planes} planes, and no {plane}")
 
     def _before(self, ask: Ask) -> np.ndarray:
-        """A tile as it was, (h, w, C) on the screen's scale."""
-        rows, columns = self._window(ask.x, ask.y, TILE << ask.level)
-        step, factor = max(TILE, 1 << ask.level), 1 << ask.level
+        """Tiles as they were, (h, w, C) on the screen's scale."""
+        factor = 1 << ask.level
+        across, down = self._extent(ask)
+        rows, columns = self._window(across, down)
         parts = []
         with self._opened() as stack:
             shades = self._range(stack, ask)
-            for top in range(rows.start, rows.stop, step):
-                band = slice(top, min(top + step, rows.stop))
+            for top in range(rows.start, rows.stop, TILE):
+                band = slice(top, min(top + TILE, rows.stop))
                 pixels = self._turned.seen(
                     stack.read(ask.plane, *self._turned.stored(band, columns))
                 )
                 parts.append(shades.unit(smaller(self._chosen_samples(pixels, ask), factor)))
         return np.concatenate(parts)
 
-    def _after(self, ask: Ask, gone: Callable[[], bool]) -> np.ndarray:
+    def _after(self, ask: Ask, gone: Callable[[], bool], ahead: bool) -> np.ndarray:
         """As `_before`, denoised."""
         if ask.way.strength == 0:
             return self._before(ask)
-        count, factor = 1 << ask.level, 1 << ask.level
-        height, width = self._turned.shape
-        lines = []
-        for y in range(ask.y * count, min((ask.y + 1) * count, -(-height // TILE))):
+        factor, lines = 1 << ask.level, []
+        across, down = self._extent(ask)
+        for rows in _parts(down):
             parts = []
-            for x in range(ask.x * count, min((ask.x + 1) * count, -(-width // TILE))):
-                piece = self._piece(ask, x, y, gone)
-                parts.append(smaller(self._chosen_samples(piece, ask), factor))
+            for columns in _parts(across):
+                block = self._block(ask, columns, rows, gone, ahead)
+                parts.append(smaller(self._chosen_samples(block, ask), factor))
             lines.append(np.concatenate(parts, axis=1))
         with self._opened() as stack:
             return self._range(stack, ask).unit(np.concatenate(lines))
 
-    def _piece(self, ask: Ask, x: int, y: int, gone: Callable[[], bool]) -> np.ndarray:
-        """A tile of level 0, denoised, (h, w, samples) as stored."""
-        key = self._key(ask, x, y)
-        found = self._room.cache.get(key)
-        if found is not None:
-            return found
-        if gone():
-            raise Gone
-        with self._opened() as stack:
-            run = self._run(stack, ask)
-            rows, columns = self._turned.stored(*self._window(x, y, TILE))
-            piece = self._turned.seen(run.window(ask.plane, rows, columns, NEAR))
-        self._room.cache.put(key, piece)
-        return piece
+    def _block(
+        self, ask: Ask, columns: range, rows: range, gone: Callable[[], bool], ahead: bool
+    ) -> np.ndarray:
+        """Tiles of level 0, denoised, (h, w, samples) as stored. Those that aren't kept are
+        computed together, with what lies between them."""
+        key, cache = self._key(ask), self._room.cache
+        kept = {(x, y): cache.get((*key, x, y)) for y in rows for x in columns}
+        missing = [place for place, tile in kept.items() if tile is None]
+        if missing:
+            if gone():
+                raise Gone
+            (xs, ys) = (sorted({place[axis] for place in missing}) for axis in (0, 1))
+            across, down = range(xs[0], xs[-1] + 1), range(ys[0], ys[-1] + 1)
+            made = self._computed(ask, self._window(across, down), gone, ahead)
+            for x in across:
+                for y in down:
+                    top, left = (y - down.start) * TILE, (x - across.start) * TILE
+                    # A copy, or each tile would keep all of its block in memory.
+                    kept[x, y] = tile = made[top : top + TILE, left : left + TILE].copy()
+                    cache.put((*key, x, y), tile)
+        lines = [[cast("np.ndarray", kept[x, y]) for x in columns] for y in rows]
+        return np.concatenate([np.concatenate(line, axis=1) for line in lines])
 
-    def _key(self, ask: Ask, x: int, y: int) -> tuple[Any, ...]:
-        model = self._room.models.load(self.model_for(ask.way)[0])
-        way = (id(model), ask.way.quality == "best", ask.way.strength)
-        return (id(self), *way, ask.plane, x, y)
+    def _computed(
+        self, ask: Ask, window: tuple[slice, slice], gone: Callable[[], bool], ahead: bool
+    ) -> np.ndarray:
+        """A window of the picture as it is seen, denoised."""
+        turns = self._room.turns
+        with self._opened() as stack:
+            run = self._run(stack, ask).at(
+                ask.way.strength, (turns.last if ahead else turns.first).unless(gone)
+            )
+            return self._turned.seen(run.window(ask.plane, *self._turned.stored(*window), NEAR))
+
+    def _extent(self, ask: Ask) -> tuple[range, range]:
+        """Columns and rows of the tiles of level 0 that tiles are made of."""
+        height, width = self._turned.shape
+        count = 1 << ask.level
+        across, down = (
+            range(first * count, min((first + number) * count, -(-size // TILE)))
+            for first, number, size in ((ask.x, ask.columns, width), (ask.y, ask.rows, height))
+        )
+        return across, down
+
+    def _window(self, across: range, down: range) -> tuple[slice, slice]:
+        height, width = self._turned.shape
+        rows = slice(down.start * TILE, min(down.stop * TILE, height))
+        return rows, slice(across.start * TILE, min(across.stop * TILE, width))
+
+    def _key(self, ask: Ask) -> tuple[Any, ...]:
+        """Under what a tile is kept, but for its column and row."""
+        way = (ask.way.quality == "best", ask.way.strength, ask.way.noise)
+        return (self._number, self._denoiser(ask.way), *way, ask.plane)
+
+    # -- what denoises ----------------------------------------------------------------------------
+
+    def fitted(self, way: Way) -> Fitted | None:
+        """What a model came to that was fitted to this picture."""
+        return self._room.fits.get(self._fit_key(way))
+
+    def fit(self, way: Way, progress: Callable[[float], None], turn: Door) -> Fitted:
+        """Fit a model to this picture, unless it is fitted already.
+
+        Arguments:
+            way: which model, and which noise.
+            progress: told how far it is, from 0 to 1; what it raises ends the fit.
+            turn: held by who calls; others are let by in between.
+
+        Raises:
+            UserError: the file is damaged, or the model can't be used so.
+        """
+
+        def stepped(share: float) -> None:
+            progress(share)
+            turn.let_by()
+
+        found = self.fitted(way)
+        if found is None:
+            model = self._model(way)
+            settings = Settings(noise=way.noise)
+            model.check(settings)
+            with self._opened() as stack:
+                found = fit(model, [stack], settings, Options(), stepped)
+            self._room.fits.put(self._fit_key(way), found)
+        return found
+
+    def _fit_key(self, way: Way) -> tuple[Any, ...]:
+        return self._number, self._model(way), way.noise
+
+    def _model(self, way: Way) -> Denoiser:
+        return self._room.models.load(self.model_for(way)[0])
+
+    def _denoiser(self, way: Way) -> Denoiser:
+        """The model, fitted if that is asked for.
+
+        Raises:
+            RefusedError: it isn't fitted yet.
+        """
+        if not way.single:
+            return self._model(way)
+        fitted = self.fitted(way)
+        if fitted is None:
+            raise RefusedError(409, "the model isn't fitted to this picture any more; fit it again")
+        return fitted.denoiser
 
     def _run(self, stack: Stack, ask: Ask) -> StackRun:
         """What denoises a plane's channel; its noise is measured once, whatever the model."""
         way, channels = ask.way, ChannelPlanes.of(self.header)
         channel = channels.channel(ask.plane)
-        name, _ = self.model_for(way)
-        model, turns = self._room.models.load(name), way.quality == "best"
+        model, turns = self._denoiser(way), way.quality == "best"
         model.check(way.settings())
-        key = f"{name} {id(model)}", turns, channel
-        if key not in self._runs:
-            asked, turn = Settings(turns=turns), self._room.turns.first
-            scale, settings, _ = looked_up(model.network, self.header, self._seen, asked)
-            prepared = Preparation(model.network.needs, stack, scale, self._seen)
-            told = guide_of(model.network, prepared, settings, channel, self._measure)
-            guides = tuple(told if each == channel else None for each in range(channels.channels))
-            known = Known(self._seen, scale, guides)
-            self._runs[key] = model.run(stack, settings, turn=turn, known=known)
-        return self._runs[key].at(way.strength)
+        key = model, turns, way.noise, channel
+        with self._learning:
+            if key not in self._runs:
+                asked = Settings(turns=turns, noise=way.noise)
+                scale, settings, _ = looked_up(model.network, self.header, self._seen, asked)
+                prepared = Preparation(model.network.needs, stack, scale, self._seen)
+                told = guide_of(model.network, prepared, settings, channel, self._measure)
+                guides = tuple(
+                    told if each == channel else None for each in range(channels.channels)
+                )
+                known = Known(self._seen, scale, guides)
+                self._runs[key] = model.run(stack, settings, known=known)
+            return self._runs[key]
 
     def _measure(self, prepared: Preparation, channel: int, noise: NoiseProfile | None) -> Guidance:
         """As `measured`, once for all models that see the picture as it is on the same scale."""
@@ -355,11 +368,6 @@ class Picture:
             self._measured[key] = measured(prepared, channel, None)
         return self._measured[key]
 
-    def _window(self, x: int, y: int, side: int) -> tuple[slice, slice]:
-        height, width = self._turned.shape
-        rows = slice(y * side, min((y + 1) * side, height))
-        return rows, slice(x * side, min((x + 1) * side, width))
-
     def _chosen_samples(self, pixels: np.ndarray, ask: Ask) -> np.ndarray:
         if self.header.colour == "rgb":
             return pixels[..., :3]
@@ -369,49 +377,78 @@ class Picture:
         """What is black and white on the screen: the same for all planes of a channel."""
         channels = ChannelPlanes.of(self.header)
         key = channels.channel(ask.plane), ask.sample
-        if key not in self._ranges:
-            tops = np.linspace(0, max(0, self.header.height - _ROWS), _BANDS).astype(int)
-            bands = [
-                self._chosen_samples(stack.read(plane, slice(top, top + _ROWS)), ask)
-                for plane in channels.some(key[0], _PLANES)
-                for top in sorted({int(top) for top in tops})
-            ]
-            self._ranges[key] = Range.of(self.header, bands)
-        return self._ranges[key]
+        with self._learning:
+            if key not in self._ranges:
+                tops = np.linspace(0, max(0, self.header.height - _ROWS), _BANDS).astype(int)
+                bands = [
+                    self._chosen_samples(stack.read(plane, slice(top, top + _ROWS)), ask)
+                    for plane in channels.some(key[0], _PLANES)
+                    for top in sorted({int(top) for top in tops})
+                ]
+                self._ranges[key] = Range.of(self.header, bands)
+            return self._ranges[key]
 
     # -- the file ---------------------------------------------------------------------------------
 
     @contextmanager
     def _opened(self) -> Iterator[Stack]:
-        with self._lock:
+        with self._state:
             if self._stack is None:
-                stack = open_stack(self.path)
-                if stack.header.plane_bytes > self._room.limits.plane_bytes:
-                    stack.close()
-                    size, most = stack.header.plane_bytes, self._room.limits.plane_bytes
-                    raise RefusedError(
-                        413,
-                        f"{self.path.name} has planes of {in_words(size)}, and the page takes "
-                        f"{in_words(most)}; use: noise2noise denoise",
-                    )
-                self._stack = stack
-            self._room.desk.used(self)
-            yield self._stack
+                self._stack = self._open()
+            stack, self._readers = self._stack, self._readers + 1
+        self._room.desk.used(self)
+        try:
+            yield stack
+        finally:
+            with self._state:
+                self._readers -= 1
+                self._state.notify_all()
 
-    def let_go(self, wait: bool = True) -> bool:
-        """Close the file until it is needed again. Returns whether it is closed."""
-        if not self._lock.acquire(blocking=wait):
+    def _open(self) -> Stack:
+        stack = SharedStack(self.path)
+        size, most = stack.header.plane_bytes, self._room.limits.plane_bytes
+        if size <= most:
+            return stack
+        stack.close()
+        raise RefusedError(
+            413,
+            f"{self.path.name} has planes of {in_words(size)}, and the page takes "
+            f"{in_words(most)}; use: noise2noise denoise",
+            "plane_large",
+            name=self.path.name,
+            size=in_words(size),
+            most=in_words(most),
+        )
+
+    def let_go(self) -> bool:
+        """Close the file until it is needed again, unless somebody reads it just now. Returns
+        whether it is closed."""
+        if not self._state.acquire(blocking=False):
             return False
         try:
-            self._runs.clear()
-            stack, self._stack = self._stack, None
-            if stack is not None:
-                stack.close()
+            if self._readers:
+                return False
+            self._put_away()
+            return True
         finally:
-            self._lock.release()
-        return True
+            self._state.release()
 
     def close(self) -> None:
-        """Let go of the file for good."""
+        """Let go of the file for good, once nobody reads it."""
         self._room.desk.removed(self)
-        self.let_go()
+        with self._state:
+            self._state.wait_for(lambda: self._readers == 0)
+            self._put_away()
+
+    def _put_away(self) -> None:
+        self._runs.clear()
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            stack.close()
+
+
+def _parts(tiles: range) -> Iterator[range]:
+    """A range in parts of much the same length, at most `BLOCK` each."""
+    count = max(1, -(-len(tiles) // BLOCK))
+    edges = [tiles.start + len(tiles) * number // count for number in range(count + 1)]
+    return (range(*pair) for pair in itertools.pairwise(edges))

@@ -20,7 +20,7 @@ from noise2noise.web.computing import Models
 from noise2noise.web.guard import Guard, is_loopback
 from noise2noise.web.hall import Hall
 from noise2noise.web.limits import Limits
-from noise2noise.web.picture import Room
+from noise2noise.web.room import Room
 from noise2noise.web.routes import all_routes
 from noise2noise.web.runs import Runs
 

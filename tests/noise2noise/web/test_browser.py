@@ -26,6 +26,9 @@ pytest.importorskip("playwright", reason="Playwright is not installed")
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from noise2noise.files import Header, open_stack, write_stack
+from noise2noise.noise import NoiseProfile
+
 TOKEN = "a-token-for-the-tests-of-the-page"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "2", "NOISE2NOISE_WEB_TOKEN": TOKEN}
 PATIENCE = 60_000  # milliseconds
@@ -271,6 +274,83 @@ def test_what_is_no_image_is_told_and_another_address_isnt_believed(chromium, ad
     page.goto(address.partition("#")[0])
     expect(page.locator("#banner")).to_contain_text("whole address")
     page.context.close()
+
+
+def test_a_folder_is_dropped_and_saved_as_a_zip(chromium, address, tmp_path):
+    """An OME-Zarr among other things; what is no image is left where it is."""
+    pytest.importorskip("zarr", reason="the extra zarr is not installed")
+    folder = tmp_path / "plate"
+    store = folder / "deep" / "cells.ome.zarr"
+    store.parent.mkdir(parents=True)
+    planes = np.random.default_rng(0).normal(500, 60, (2, 60, 70)).astype(np.uint16)
+    write_stack(store, Header("ZYX", planes.shape, planes.dtype), iter(planes[..., None]))
+    (folder / "notes.txt").write_text("no image")
+    PIL.Image.fromarray(planes[0].astype(np.uint8)).save(folder / "flat.png")
+    with opened(chromium, address) as page:
+        page.set_input_files("#empty .picker[webkitdirectory]", folder)
+        expect(page.locator("#list .name")).to_have_text(["flat.png", "cells.ome.zarr"])
+        page.click("text=cells.ome.zarr")
+        settled(page)
+        assert page.locator("#axes output").text_content() == "1 / 2"
+        name, data = saved(page)
+        assert name == "cells_denoised.ome.zarr.zip"
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            archive.extractall(tmp_path / "saved")
+    with open_stack(tmp_path / "saved" / "cells_denoised.ome.zarr") as result:
+        assert result.header.shape == (2, 60, 70)
+        assert np.asarray(result).std() < planes.std() / 2
+
+
+def test_the_noise_can_be_said(chromium, address, tiff, tmp_path):
+    NoiseProfile.gaussian(300).save(tmp_path / "camera.json")
+    with opened(chromium, address) as page:
+        drop(page, tiff)
+        settled(page)
+        measured = seen(page, 0.55, 0.65)
+        page.click("summary")
+        page.fill("#deviation", "600")
+        page.keyboard.press("Enter")
+        settled(page)
+        assert np.abs(seen(page, 0.55, 0.65) - measured).mean() > 1
+        page.set_input_files("#profile", tmp_path / "camera.json")
+        expect(page.locator("#told-about")).to_contain_text("camera.json")
+        settled(page)
+        program = [sys.executable, "-m", "noise2noise", "denoise", "--quiet", "cells.tif"]
+        options = ["--noise", str(tmp_path / "camera.json"), "--out", str(tmp_path / "told.tif")]
+        subprocess.run([*program, *options], check=True, env=ENVIRONMENT, cwd=tiff.parent)
+        assert saved(page)[1] == (tmp_path / "told.tif").read_bytes()
+        page.set_input_files("#profile", tiff)
+        expect(page.locator("#told-about")).to_contain_text("no noise profile")
+        page.click("[data-name=fast]")
+        expect(page.locator("#deviation")).to_be_disabled()
+
+
+def test_other_ways_are_computed_while_nobody_asks(chromium, address, tiff):
+    with opened(chromium, address) as page:
+        asked, there = list[str](), list[str]()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("requestfinished", lambda request: there.append(request.url))
+        drop(page, tiff)
+        settled(page)
+        for _ in range(600):
+            if any("quality=fast" in each for each in there):
+                break
+            page.wait_for_timeout(100)
+        page.wait_for_timeout(500)  # for the page to take it in
+        page.click("[data-name=fast]")
+        settled(page)
+        fast = [each for each in asked if "quality=fast" in each]
+        assert fast
+        assert all("ahead=1" in each for each in fast)
+
+
+def test_what_is_refused_is_said_in_the_pages_language(chromium, address, tmp_path):
+    with opened(chromium, address, locale="de-DE") as page:
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        (empty / "notes.txt").write_text("no image")
+        page.set_input_files("#empty .picker[webkitdirectory]", empty)
+        expect(page.locator("#banner")).to_have_text("In diesem Ordner ist kein Bild.")
 
 
 def test_runs_are_shown_and_gone_on_with(chromium, tmp_path):

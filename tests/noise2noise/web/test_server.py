@@ -25,8 +25,11 @@ from noise2noise.web.archive import archived, free_name
 from noise2noise.web.computing import Cache, Models, Turns
 from noise2noise.web.display import Turned
 from noise2noise.web.limits import Limits, RefusedError
-from noise2noise.web.pages import Pages, safe_name
-from noise2noise.web.picture import NEAR, Ask, Gone, Picture, Room, Way
+from noise2noise.web.names import safe_name
+from noise2noise.web.pages import Pages
+from noise2noise.web.picture import NEAR, Picture
+from noise2noise.web.room import Room
+from noise2noise.web.ways import Ask, Gone, Way
 from tests.noise2noise.web.conftest import Browser
 
 Command = Callable[..., bytes]
@@ -196,26 +199,70 @@ def test_no_more_wait_than_may(serve, photo, monkeypatch):
 
 def test_tiles_before_are_the_picture_and_tiles_after_what_denoise_makes(browser, photo):
     facts = browser.drop(photo)
-    assert (facts["width"], facts["height"], facts["levels"]) == (420, 300, 2)
+    assert (facts["width"], facts["height"], facts["levels"]) == (420, 300, 3)
     file, stored = facts["file"], np.asarray(PIL.Image.open(photo))
     clean = Denoiser.load("photo").denoise(stored)
     for kind, expected in (("before", stored), ("after", clean)):
-        corner = pixels_of(browser.tile(file, kind, level=0, x=1, y=1))
-        assert corner.shape == (44, 164, 3)
-        assert np.abs(corner.astype(int) - expected[256:, 256:]).max() <= (kind == "after")
+        corner = pixels_of(browser.tile(file, kind, level=0, x=2, y=1, columns=5, rows=2))
+        assert corner.shape == (172, 164, 3)
+        assert np.abs(corner.astype(int) - expected[128:, 256:]).max() <= (kind == "after")
     assert browser.tile(file, "after", strength=0) == browser.tile(file, "before")
     removed = pixels_of(browser.tile(file, "residual")).astype(int) - 127.5
-    expected = 4.0 * (stored.astype(int) - clean)[:256, :256]
+    expected = 4.0 * (stored.astype(int) - clean)[:128, :128]
     assert np.abs(removed - expected.clip(-127.5, 127.5)).max() <= 5
 
 
 def test_upper_levels_are_means_of_the_lower(browser, photo):
     file = browser.drop(photo)["file"]
-    upper = pixels_of(browser.tile(file, "after", level=1)).astype(int)
+    upper = pixels_of(browser.tile(file, "after", level=1, columns=2, rows=2)).astype(int)
     assert upper.shape == (150, 210, 3)
-    lower = pixels_of(browser.tile(file, "after", level=0)).astype(float)
-    means = lower.reshape(128, 2, 128, 2, 3).mean((1, 3))
-    assert np.abs(upper[:128, :128] - means).max() <= 1
+    lower = pixels_of(browser.tile(file, "after", level=0, columns=4, rows=3)).astype(float)
+    means = lower.reshape(150, 2, 210, 2, 3).mean((1, 3))
+    assert np.abs(upper - means).max() <= 1
+
+
+def test_tiles_are_the_same_together_and_alone(photo, stand_ins):
+    """Within a step of 8 bits; those that are kept already aren't computed again."""
+    picture = Picture(photo, Room.of(Limits(), Models()))
+    alone = pixels_of(picture.tile(Ask("after", 0, 1, 1)))
+    together = pixels_of(picture.tile(Ask("after", 0, 0, 0, columns=4, rows=3)))
+    assert together.shape == (300, 420, 3)
+    np.testing.assert_array_equal(together[128:256, 128:256], alone)
+    other = Picture(photo, Room.of(Limits(), Models()))
+    anew = pixels_of(other.tile(Ask("after", 0, 0, 0, columns=4, rows=3))).astype(int)
+    assert np.abs(together - anew).max() <= 1
+    for each in (picture, other):
+        each.close()
+
+
+def test_more_tiles_than_are_computed_at_once_are_put_together_rightly(
+    tmp_path, picture, stand_ins
+):
+    noisy = picture(830, 70, 1)
+    write_image(tmp_path / "tall.png", Image(noisy))
+    tall = Picture(tmp_path / "tall.png", Room.of(Limits(), Models()))
+    shown = pixels_of(tall.tile(Ask("after", 0, 0, 0, columns=9, rows=9))).astype(int)
+    assert np.abs(shown - Denoiser.load("grey").denoise(noisy)).max() <= 1
+    tall.close()
+
+
+def test_files_are_read_while_others_compute(photo, stand_ins):
+    """Who looks at the picture before doesn't wait for the network."""
+    room = Room.of(Limits(), Models())
+    picture = Picture(photo, room)
+    room.turns.take(0)  # somebody computes
+    found: list[bytes] = []
+    waiting = threading.Thread(target=lambda: found.append(picture.tile(Ask("after", 0, 0, 0))))
+    waiting.start()
+    while not room.turns._waiting[0]:
+        pass
+    assert picture.tile(Ask("before", 0, 0, 0))
+    assert not picture.let_go()  # it is read
+    assert not found
+    room.turns.give()
+    waiting.join(30)
+    assert found
+    picture.close()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -236,7 +283,7 @@ def test_a_jpeg_on_its_side_is_shown_upright(browser, jpeg):
     assert (facts["width"], facts["height"]) == (90, 130)
     with PIL.Image.open(jpeg) as image:
         upright = np.asarray(PIL.ImageOps.exif_transpose(image)).astype(int)
-    shown = pixels_of(browser.tile(facts["file"], "before"))
+    shown = pixels_of(browser.tile(facts["file"], "before", rows=2))
     assert np.abs(shown - upright).max() <= 2  # decoders round differently
 
 
@@ -260,9 +307,11 @@ def test_a_stack_is_shown_plane_by_plane_in_its_own_light(browser, stack):
         ({"kind": "inside"}, 400),
         ({"kind": "after", "x": -1}, 400),
         ({"kind": "after", "x": "9" * 40}, 400),
-        ({"kind": "after", "x": 2}, 404),
+        ({"kind": "after", "x": 4}, 404),
         ({"kind": "before", "level": 99}, 404),
         ({"kind": "before", "sample": 1}, 404),
+        ({"kind": "before", "columns": 0}, 400),
+        ({"kind": "after", "rows": 10**6}, 400),
         ({"kind": "after", "strength": "nan"}, 400),
         ({"kind": "after", "strength": 3}, 400),
         ({"kind": "after", "quality": "worst"}, 400),
@@ -299,7 +348,7 @@ def test_the_shipped_models_show_what_they_save_to_a_step_of_8_bits(tmp_path):
     write_image(stored, Image(noisy))
     picture = Picture(stored, Room.of(Limits(), Models()))
     shown = pixels_of(picture.tile(Ask("after", 0, 0, 0))).astype(int)
-    saved = Denoiser.load("photo").denoise(noisy)[:256, :256]
+    saved = Denoiser.load("photo").denoise(noisy)[:128, :128]
     assert np.abs(shown - saved).max() <= 1
     assert Denoiser.load("photo")._network.overlap > NEAR
     picture.close()
@@ -311,6 +360,8 @@ def test_a_tile_that_nobody_waits_for_isnt_computed(photo, stand_ins):
         picture.tile(Ask("after", 0, 0, 0), gone=lambda: True)
     picture.tile(Ask("after", 0, 0, 0))
     picture.tile(Ask("after", 0, 0, 0), gone=lambda: True)  # it is there by now
+    assert picture.is_at_hand(Ask("after", 0, 0, 0))
+    assert not picture.is_at_hand(Ask("after", 0, 0, 0, columns=2))
     picture.close()
 
 
@@ -405,7 +456,11 @@ def test_what_unpacks_to_more_than_may_be_is_refused_and_gone(serve, tmp_path):
         assert sentence.startswith(name), sentence
         assert str(page.folder) not in sentence
         assert list(page.folder.glob("in/*")) == []
-    assert browser.client.get(browser.at("")).json() == {"files": [], "jobs": []}
+    assert browser.client.get(browser.at("")).json() == {
+        "files": [],
+        "jobs": [],
+        "fittings": [],
+    }
 
 
 NAMES = {
@@ -526,7 +581,7 @@ def test_what_a_killed_server_left_is_removed_and_what_a_living_one_has_stays(tm
         "from noise2noise.web.computing import Models\n"
         "from noise2noise.web.limits import Limits\n"
         "from noise2noise.web.pages import Pages\n"
-        "from noise2noise.web.picture import Room\n"
+        "from noise2noise.web.room import Room\n"
         "pages = Pages(Room.of(Limits(), Models()), root=Path(sys.argv[1]))\n"
         "pages.open(); print(pages.folder, flush=True); os._exit(9)\n"
     )
@@ -549,9 +604,10 @@ def test_what_a_killed_server_left_is_removed_and_what_a_living_one_has_stays(tm
 
 def test_what_is_looked_at_comes_before_what_is_saved():
     turns, order = Turns(), []
-    turns.take(first=True)
+    turns.take(0)
     threads = []
-    for name, door in (("saved", turns.after), ("seen", turns.first)):
+    doors = {"ahead": turns.last, "saved": turns.after, "seen": turns.first}
+    for name, door in doors.items():
 
         def work(name=name, door=door):
             with door:
@@ -559,12 +615,40 @@ def test_what_is_looked_at_comes_before_what_is_saved():
 
         threads.append(threading.Thread(target=work))
         threads[-1].start()
-        while name == "seen" and not turns._waiting:
+        while not turns._waiting[door.rank]:
             pass
     turns.give()
     for thread in threads:
         thread.join(10)
+    assert order == ["seen", "saved", "ahead"]
+
+
+def test_a_long_turn_lets_those_by_who_come_first():
+    turns, order = Turns(), []
+
+    def look():
+        with turns.first:
+            order.append("seen")
+
+    with turns.after:
+        thread = threading.Thread(target=look)
+        thread.start()
+        while not turns._waiting[0]:
+            pass
+        turns.after.let_by()
+        order.append("saved")
+    thread.join(10)
     assert order == ["seen", "saved"]
+
+
+def test_who_has_gone_gets_no_turn_and_holds_nobody_up():
+    turns, gone = Turns(), [False]
+    with turns.last.unless(lambda: gone[0]):
+        gone[0] = True
+    with pytest.raises(Gone), turns.last.unless(lambda: gone[0]):
+        raise AssertionError("it was let in")
+    with turns.last:
+        pass
 
 
 def test_a_cache_keeps_to_its_size_and_lets_go_of_the_oldest():

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from noise2noise.errors import UserError, out_of_memory
 from noise2noise.web.limits import RefusedError
-from noise2noise.web.picture import Gone
+from noise2noise.web.ways import Gone
 
 STATIC = Path(__file__).parents[1] / "static"
 
@@ -46,22 +46,27 @@ def _excused(answer: Answer) -> Answer:
         try:
             return await answer(request)
         except RefusedError as error:
-            return JSONResponse({"error": str(error)}, error.status)
+            return _answer_of(error)
         except UserError as error:
             return JSONResponse({"error": _without_folders(str(error))}, 422)
         except (Gone, ClientDisconnect):
             return Response(status_code=_NOBODY_WAITS)
         except OSError as error:
-            return JSONResponse({"error": error.strerror or "the disk refused"}, 507)
+            return _answer_of(RefusedError(507, error.strerror or "the disk refused", "disk"))
         except Exception as error:
             if out_of_memory(error):
-                return JSONResponse({"error": "the memory is not enough for this picture"}, 507)
+                sentence = "the memory is not enough for this picture"
+                return _answer_of(RefusedError(507, sentence, "memory"))
             logging.getLogger(__name__).exception("a mistake of the program")
             told = " ".join(str(error).split())
             sentence = f"a mistake of the program ({type(error).__name__}: {told})"
             return JSONResponse({"error": _without_folders(sentence)}, 500)
 
     return answered
+
+
+def _answer_of(error: RefusedError) -> Response:
+    return JSONResponse(error.as_json(), error.status)
 
 
 def _without_folders(sentence: str) -> str:

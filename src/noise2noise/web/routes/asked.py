@@ -12,10 +12,15 @@ from starlette.requests import Request
 
 from noise2noise.batch import QUALITIES
 from noise2noise.inference import MOST_STRENGTH
+from noise2noise.noise import NoiseProfile
 from noise2noise.web.limits import RefusedError
-from noise2noise.web.picture import KINDS, Ask, Way
+from noise2noise.web.ways import KINDS, Ask, Way
+
+MOST_SIDE = 16
+"""Columns and rows of tiles that are asked for at once."""
 
 _MOST_JSON = 2**20
+_MOST_PROFILE = 2**14  # letters; in an address, which may have four times as many
 
 
 def length_of(request: Request) -> int:
@@ -88,7 +93,11 @@ def ask_of(request: Request) -> Ask:
             level, x, y, plane, sample = (
                 whole(request, name) for name in ("level", "x", "y", "plane", "sample")
             )
-            return Ask(known, level, x, y, plane, sample, way_of(request.query_params.get))
+            columns, rows = (whole(request, name, 1) for name in ("columns", "rows"))
+            if not (0 < columns <= MOST_SIDE and 0 < rows <= MOST_SIDE):
+                raise RefusedError(400, f"columns and rows must lie in 1 to {MOST_SIDE}")
+            way = way_of(request.query_params.get)
+            return Ask(known, level, x, y, plane, sample, way, columns, rows)
     raise RefusedError(400, f"kind must be one of {', '.join(KINDS)}")
 
 
@@ -110,7 +119,33 @@ def way_of(asked: Callable[[str], Any]) -> Way:
         strength = math.nan
     if not 0 <= strength <= MOST_STRENGTH:
         raise RefusedError(400, f"strength must lie in 0 to {MOST_STRENGTH}")
-    return Way(model, quality, strength)
+    single = asked("single") in (True, "true", "1")
+    return Way(model, quality, strength, _noise(asked("noise")), single)
+
+
+def _noise(given: Any) -> NoiseProfile | None:
+    """A standard deviation, or all of a profile that `noise2noise inspect --save` wrote.
+
+    Raises:
+        RefusedError: neither.
+    """
+    if given in (None, ""):
+        return None
+    text = str(given)
+    if len(text) > _MOST_PROFILE:
+        raise RefusedError(413, "that is no noise profile, or one of very many channels")
+    try:
+        sigma = float(text)
+    except ValueError:
+        try:
+            return NoiseProfile.from_json(text)
+        except ValueError as error:
+            sentence = f"that is no noise profile: {error}; noise2noise inspect --save writes one"
+            raise RefusedError(400, sentence, "profile") from error
+    if not (math.isfinite(sigma) and sigma >= 0):
+        sentence = f"the noise's standard deviation must be finite and at least 0, got {text:.40}"
+        raise RefusedError(400, sentence, "deviation")
+    return NoiseProfile.gaussian(sigma)
 
 
 def whole(request: Request, name: str, otherwise: int = 0) -> int:

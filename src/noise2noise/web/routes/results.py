@@ -3,6 +3,9 @@ by words that nobody guesses."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from urllib.parse import quote
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -34,8 +37,10 @@ def routes(hall: Hall) -> list[BaseRoute]:
         return Response(status_code=204)
 
     async def result(request: Request) -> Response:
-        """What was written, to be kept by the browser."""
+        """What was written, to be kept by the browser; a folder as a zip."""
         (path,) = hall.page(request).results([request.path_params["job"]])
+        if path.is_dir():
+            return _zip([path], f"{path.name}.zip")
         return FileResponse(path, filename=path.name, media_type="application/octet-stream")
 
     async def archive(request: Request) -> Response:
@@ -52,8 +57,7 @@ def routes(hall: Hall) -> list[BaseRoute]:
         page = hall.page(request)
         jobs = page.archives.get(request.path_params["archive"], [])
         paths = [*page.results(jobs), *page.reports(jobs)]
-        headers = {"content-disposition": 'attachment; filename="denoised.zip"'}
-        return StreamingResponse(archived(paths), media_type="application/zip", headers=headers)
+        return _zip(paths, "denoised.zip")
 
     return [
         route("POST", f"{PAGE}/jobs", save),
@@ -62,3 +66,10 @@ def routes(hall: Hall) -> list[BaseRoute]:
         route("GET", "/results/{page}/{job}", result),
         route("GET", "/archives/{page}/{archive}", fetched),
     ]
+
+
+def _zip(paths: list[Path], name: str) -> Response:
+    plain = quote(name) == name
+    told = f'filename="{name}"' if plain else f"filename*=utf-8''{quote(name)}"
+    headers = {"content-disposition": f"attachment; {told}"}
+    return StreamingResponse(archived(paths), media_type="application/zip", headers=headers)

@@ -1,5 +1,7 @@
 // What the page asks the program for. Everything goes to where the page came from.
 
+import { has, say } from "./words.js";
+
 const KEPT = "noise2noise-token";
 
 /** The token that stands behind the # of the printed address; it is kept for this tab alone. */
@@ -16,8 +18,8 @@ export const TOKEN = token();
 
 /** An answer that is a refusal; `status` is 0 where nobody answered. */
 export class Refusal extends Error {
-  constructor(status, sentence) {
-    super(sentence);
+  constructor(status, { error, reason, things }) {
+    super(reason && has(`refused.${reason}`) ? say(`refused.${reason}`, things) : error);
     this.status = status;
   }
 }
@@ -31,16 +33,16 @@ export async function ask(path, options = {}) {
     answer = await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal(0, "");
+    throw new Refusal(0, {});
   }
   if (answer.ok) return answer;
-  let sentence = answer.statusText;
+  let refused = { error: answer.statusText };
   try {
-    sentence = (await answer.json()).error;
+    refused = await answer.json();
   } catch {
     // Not one of our own sentences.
   }
-  throw new Refusal(answer.status, sentence);
+  throw new Refusal(answer.status, refused);
 }
 
 export async function askJSON(path, options = {}) {

@@ -1,6 +1,8 @@
 // The page: files are dropped, looked at, and saved.
 
 import { ask, askJSON, download, post, Refusal, TOKEN } from "./api.js";
+import { chosen, dropped, images } from "./dropping.js";
+import { Noise } from "./noise.js";
 import { Tiles } from "./tiles.js";
 import { View } from "./view.js";
 import { begin, has, number, say } from "./words.js";
@@ -12,8 +14,10 @@ const QUIET_MS = 400; // after the last plane that was passed the noise is measu
 const MODES = ["divider", "before", "after", "residual"];
 
 const element = (id) => document.getElementById(id);
-const files = []; // {blob, name, id, facts, noise, tiles, job, error, thumbnail, plane, sample}
-const way = { model: "", quality: "balanced", strength: 1 };
+// {blob, name, packed, id, facts, noise, tiles, job, fits, error, trouble, thumbnail, plane, sample}
+const files = [];
+const way = { model: "", quality: "balanced", strength: 1, noise: "", single: false };
+let told = null; // the field for the noise
 let about = null;
 let page = null;
 let current = null;
@@ -90,6 +94,7 @@ async function lose() {
   for (const file of files) {
     file.id = null;
     file.job = null;
+    file.fits = {};
   }
   list();
   send();
@@ -100,7 +105,8 @@ async function poll() {
   let busy = false;
   if (page && !lost) {
     try {
-      const { jobs } = await askJSON(ofPage());
+      const { jobs, fittings } = await askJSON(ofPage());
+      busy = fitted(fittings);
       for (const job of jobs) {
         const file = files.find(({ id }) => id === job.file);
         if (file) file.job = job;
@@ -108,7 +114,7 @@ async function poll() {
       }
       list();
       buttons();
-      if (asked && !busy) fetchResults();
+      if (asked && !asked.some(isBusy)) fetchResults();
     } catch (error) {
       isLost(error);
     }
@@ -118,8 +124,15 @@ async function poll() {
 
 // -- files ----------------------------------------------------------------------------------------
 
-function add(blobs) {
-  for (const blob of blobs) files.push({ blob, name: blob.name || "image.png", plane: 0, sample: 0 });
+async function add(things) {
+  let found = [];
+  try {
+    found = images(await things, about.suffixes);
+    if (!lost) complain(found.length ? "" : say("drop.none"));
+  } catch (error) {
+    complain(say("drop.failed", { name: error.message }));
+  }
+  for (const each of found) files.push({ ...each, plane: 0, sample: 0, fits: {} });
   list();
   send();
 }
@@ -138,13 +151,15 @@ async function sendOne(file) {
   file.sending = true;
   list();
   try {
-    const address = ofPage(`/files?name=${encodeURIComponent(file.name)}`);
+    const name = file.name + (file.packed ?? "");
+    const address = ofPage(`/files?name=${encodeURIComponent(name)}`);
     const facts = await askJSON(address, { method: "PUT", body: file.blob });
     if (!files.includes(file)) return;
     file.id = facts.file;
     file.facts = facts;
     file.tiles?.close();
     file.tiles = new Tiles(ofFile(file), facts);
+    file.tiles.others = () => otherWays(file);
     file.tiles.failed = (error) => isLost(error) || tileFailed(file, error);
     prepare(file);
     if (!current || current === file || (!picked && files.indexOf(file) < files.indexOf(current))) choose(file);
@@ -180,8 +195,14 @@ async function measure(file) {
   if (file === current) settings();
 }
 
+/** A tile can't be had: of a file that is damaged, or in a way that the model can't be used in. */
 function tileFailed(file, error) {
-  file.error = error.message;
+  file.trouble = error.message;
+  if (error.status === 409) {
+    file.fits = {}; // what was fitted was let go of, or belongs to another model
+    file.trouble = null;
+    fitFor(file);
+  }
   list();
 }
 
@@ -189,7 +210,8 @@ function choose(file) {
   current = file;
   if (file?.tiles) {
     file.tiles.setPlane(file.plane, file.sample);
-    file.tiles.setWay(way);
+    file.tiles.setWay(shownWay(file));
+    fitFor(file);
   }
   view.show(file?.tiles ?? null);
   axes();
@@ -256,7 +278,7 @@ function show(line, file) {
   name.textContent = file.name;
   name.title = file.name;
   state.textContent = stateOf(file);
-  state.classList.toggle("bad", Boolean(file.error || file.job?.error));
+  state.classList.toggle("bad", Boolean(file.error || file.trouble || file.job?.error));
   const working = file.job?.state === "working";
   progress.hidden = !working;
   progress.value = file.job?.share ?? 0;
@@ -267,7 +289,7 @@ function show(line, file) {
 }
 
 function stateOf(file) {
-  if (file.error) return file.error;
+  if (file.error || file.trouble) return file.error ?? file.trouble;
   if (file.sending || !file.id) return say("files.sending");
   const { state, share, error, facts } = file.job ?? {};
   if (state === "failed") return error;
@@ -288,6 +310,12 @@ function settings() {
   element("model-about").textContent = chosen ? chosen.title : suits;
   element("quality-about").textContent = say(`quality.${way.quality}.about`);
   const most = chosen && !chosen.told ? 1 : about.most_strength;
+  told.show(noise, isTold());
+  element("single").checked = way.single;
+  element("single").disabled = !isTold();
+  const fit = way.single && current ? current.fits[fitKey()] : null;
+  element("single-about").textContent = aboutFit(fit);
+  element("single-about").lang = fit?.said ? "en" : "";
   element("strength").max = String(most);
   if (way.strength > most) way.strength = most;
   element("strength").value = String(way.strength);
@@ -305,12 +333,88 @@ function aboutFile({ width, height, dtype, axes, notes }) {
   return [`${width} × ${height}`, ...planes, dtype, ...notes].join(" · ");
 }
 
+/** Ways that may be chosen next, those first that are computed soonest. */
+function otherWays(file) {
+  if (way.single) return [];
+  const now = shownWay(file);
+  const qualities = way.model ? ["balanced", "best"] : ["fast", "balanced", "best"];
+  const suits = file.noise?.model;
+  const models = about.models.filter(({ name, told }) => name !== suits && (told || way.strength <= 1));
+  return [
+    ...qualities.filter((quality) => quality !== "best").map((quality) => ({ ...now, quality, noise: quality === "fast" ? "" : now.noise })),
+    ...models.map(({ name, told }) => ({ ...now, model: name, noise: told ? now.noise : "", quality: way.quality === "fast" ? "balanced" : way.quality })),
+    ...qualities.filter((quality) => quality === "best").map((quality) => ({ ...now, quality, noise: quality === "fast" ? "" : now.noise })),
+  ];
+}
+
 function setWay(change) {
   Object.assign(way, change);
   settings();
-  current?.tiles?.setWay(way);
+  if (current) current.trouble = null;
+  current?.tiles?.setWay(shownWay(current), "strength" in change);
+  if (current) fitFor(current);
   radios("quality", about.qualities, way.quality, (quality) => setWay({ quality }), (name) => name === "fast" && way.model !== "");
   buttons();
+}
+
+// -- a model of its own -----------------------------------------------------------------------------
+
+/** Whether the model is one that is told the noise, and so can be fitted too. */
+function isTold() {
+  return way.model ? about.models.find(({ name }) => name === way.model)?.told : way.quality !== "fast";
+}
+
+const fitKey = () => [way.model, way.quality === "fast", way.noise].join("/");
+
+/** What tiles are asked for: fitted models only where they are. */
+function shownWay(file) {
+  const noise = isTold() ? way.noise : "";
+  const single = way.single && isTold() && file.fits[fitKey()]?.state === "done" ? "1" : "";
+  return { ...way, noise, single };
+}
+
+/** What is saved. */
+function savedWay() {
+  return { ...way, noise: isTold() ? way.noise : "", single: way.single && Boolean(isTold()) };
+}
+
+/** Have the model fitted to a file, if that is wanted and wasn't asked for yet. */
+async function fitFor(file) {
+  const key = fitKey();
+  if (!way.single || !isTold() || !file.id || file.fits[key]) return;
+  file.fits[key] = { state: "waiting", share: 0 };
+  try {
+    file.fits[key] = await post(ofFile(file, "/fittings"), savedWay());
+    fitted([file.fits[key]]);
+  } catch (error) {
+    if (isLost(error)) delete file.fits[key];
+    else file.fits[key] = { state: "failed", error: error.message };
+  }
+  settings();
+  poll();
+}
+
+/** Take note of how fits stand. Returns whether one is on its way. */
+function fitted(fittings) {
+  for (const fit of fittings) {
+    const file = files.find(({ id }) => id === fit.file);
+    const key = file && Object.keys(file.fits).find((each) => file.fits[each].id === fit.id);
+    if (!key) continue;
+    const was = file.fits[key].state;
+    file.fits[key] = fit;
+    if (file !== current) continue;
+    settings();
+    if (was !== fit.state || !file.tiles.way.single) file.tiles.setWay(shownWay(file));
+  }
+  return fittings.some(({ state }) => ["waiting", "working"].includes(state));
+}
+
+function aboutFit(fit) {
+  if (!fit) return say("single.about");
+  if (fit.state === "failed") return fit.error;
+  if (fit.state === "cancelled") return say("single.stopped");
+  if (fit.state !== "done") return say("single.working", { percent: Math.floor(100 * fit.share) });
+  return `${fit.said[0].toUpperCase()}${fit.said.slice(1)}.`;
 }
 
 function radios(id, names, chosen, choose, isOff = () => false) {
@@ -402,13 +506,14 @@ function slider(name, count, value, change) {
 // -- saving ---------------------------------------------------------------------------------------
 
 const ready = () => files.filter(({ id, error }) => id && !error);
+const fitsOf = ({ fits }) => Object.values(fits).filter(({ id, state }) => id && ["waiting", "working"].includes(state));
 const isBusy = ({ job }) => ["waiting", "working"].includes(job?.state);
 
 function buttons() {
   element("save").disabled = !current?.id || Boolean(asked);
   element("save-all").disabled = ready().length === 0 || Boolean(asked);
   element("save-all").hidden = files.length < 2;
-  element("stop").hidden = !files.some(isBusy);
+  element("stop").hidden = !files.some((file) => isBusy(file) || fitsOf(file).length);
   const trust = current?.job?.facts?.report?.said ?? "";
   if (element("trust").textContent !== trust) element("trust").textContent = trust;
 }
@@ -418,7 +523,7 @@ async function save(chosen) {
   const report = element("report").checked;
   buttons();
   try {
-    const { jobs } = await post(ofPage("/jobs"), { files: chosen.map(({ id }) => id), report, ...way });
+    const { jobs } = await post(ofPage("/jobs"), { files: chosen.map(({ id }) => id), report, ...savedWay() });
     jobs.forEach((job, index) => (chosen[index].job = job));
     tell(say("save.begun", { count: chosen.length }));
   } catch (error) {
@@ -448,6 +553,7 @@ async function fetchResults() {
 async function stop() {
   asked = null;
   for (const { job } of files.filter(isBusy)) await askJSON(ofPage(`/jobs/${job.id}`), { method: "DELETE" });
+  for (const { id } of files.flatMap(fitsOf)) await askJSON(ofPage(`/fittings/${id}`), { method: "DELETE" });
   poll();
 }
 
@@ -456,7 +562,7 @@ async function stop() {
 function listen() {
   for (const input of document.querySelectorAll(".picker")) {
     input.addEventListener("change", () => {
-      add(input.files);
+      add(chosen(input));
       input.value = "";
     });
   }
@@ -470,9 +576,19 @@ function listen() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     document.body.classList.remove("dropping");
-    add(event.dataTransfer.files);
+    add(dropped(event.dataTransfer));
   });
-  document.addEventListener("paste", (event) => add(event.clipboardData.files));
+  document.addEventListener("paste", (event) => {
+    const pasted = chosen(event.clipboardData);
+    if (pasted.length) add(pasted);
+  });
+  element("single").addEventListener("change", (event) => {
+    for (const file of files) {
+      for (const [key, { state }] of Object.entries(file.fits)) if (["failed", "cancelled"].includes(state)) delete file.fits[key];
+    }
+    setWay({ single: event.target.checked });
+  });
+  told = new Noise((noise) => setWay({ noise }), tell);
   element("strength").addEventListener("input", (event) => setWay({ strength: Number(event.target.value) }));
   element("model").addEventListener("change", (event) => {
     const model = event.target.value;

@@ -1,11 +1,21 @@
 // The tiles of a file on the page: what was fetched, what is being fetched, and, until that is there,
-// what comes near it.
+// what comes near it. Neighbours are fetched together, since they are computed together: the network
+// sees more than a tile to compute it, and of a rectangle of tiles that is less.
 
 import { ask } from "./api.js";
 
-const MOST_KEPT = 500;
+const MOST_KEPT = 2000;
 const AT_ONCE = { before: 4, after: 2, residual: 2 };
+const MOST_SIDE = 8; // tiles, of a rectangle
 const QUIET_MS = 80; // while a slider moves nothing is computed: strengths are mixed meanwhile
+const IDLE_MS = 400; // after which other ways to denoise what is seen are computed, too
+// What the first rectangle of a change may take, so that something is seen, and those that follow: as
+// long as nobody can be served who wants others. Where that is little, so many tiles all the same.
+const FIRST = { seconds: 0.2, side: 2 };
+const NEXT = { seconds: 0.4, side: 3 };
+const AHEAD_S = 12; // what is computed for a change that may come
+const USUAL_PACE = 1.5e-6; // seconds for a pixel, until it was measured
+const TURNS = 8; // passes for the best quality
 
 export class Tiles {
   /** @param address of the file; @param facts what the program said of it. */
@@ -14,45 +24,48 @@ export class Tiles {
     this.facts = facts;
     this.changed = () => {};
     this.failed = () => {};
+    this.others = () => []; // ways that may be chosen next
     this.plane = 0;
     this.sample = 0;
     this.way = { model: "", quality: "balanced", strength: 1 };
     this.kept = new Map();
     this.latest = new Map();
     this.strengths = new Map();
-    this.running = new Map();
+    this.running = new Set();
     this.refused = new Set();
+    this.paces = new Map();
     this.list = [];
+    this.seen = [];
+    this.isNew = true;
   }
 
-  setWay(way) {
+  /** @param moving whether another change follows at once, as of a slider. */
+  setWay(way, moving = false) {
     this.way = { ...way };
     this.refused.clear();
+    this.isNew = true;
     clearTimeout(this.moving);
-    this.moving = setTimeout(() => {
+    this.moving = moving && setTimeout(() => {
       this.moving = null;
       this.changed();
     }, QUIET_MS);
     this.changed();
   }
 
-  /** Ask again for what was refused. */
-  again() {
-    this.refused.clear();
-    this.changed();
-  }
-
   setPlane(plane, sample) {
     this.plane = plane;
     this.sample = sample;
+    this.isNew = true;
     this.changed();
   }
 
   close() {
-    for (const { abort } of this.running.values()) abort.abort();
+    clearTimeout(this.resting);
+    for (const { abort } of this.running) abort.abort();
     for (const image of this.kept.values()) image.close();
     this.kept.clear();
     this.list = [];
+    this.seen = [];
     this.changed = () => {};
   }
 
@@ -60,9 +73,9 @@ export class Tiles {
     return `${this.plane}/${this.sample}/${level}/${x}/${y}`;
   }
 
-  key(kind, level, x, y, strength = this.way.strength) {
+  key(kind, level, x, y, way = this.way) {
     const place = `${kind}/${this.place(level, x, y)}`;
-    return kind === "before" ? place : `${place}/${this.way.model}/${this.way.quality}/${strength}`;
+    return kind === "before" ? place : `${place}/${ofModel(way)}/${way.strength}`;
   }
 
   image(key) {
@@ -92,8 +105,9 @@ export class Tiles {
 
   /** Between the two nearest strengths that are there; strength 0 is the picture before. */
   mixed(level, x, y, before) {
-    const known = [...(this.strengths.get(this.key("after", level, x, y, "")) ?? [])]
-      .map((strength) => ({ strength, image: this.image(this.key("after", level, x, y, strength)) }))
+    const at = (strength) => this.key("after", level, x, y, { ...this.way, strength });
+    const known = [...(this.strengths.get(at("")) ?? [])]
+      .map((strength) => ({ strength, image: this.image(at(strength)) }))
       .filter(({ image }) => image)
       .concat({ strength: 0, image: before })
       .sort((one, other) => one.strength - other.strength);
@@ -106,54 +120,155 @@ export class Tiles {
     return [{ image: below.image, alpha: 1 }, { image: above.image, alpha }];
   }
 
-  /** Fetch these and no others; those that are on their way and no longer wanted are given up. */
-  want(tiles) {
-    this.list = tiles
-      .map((tile) => ({ ...tile, key: this.key(tile.kind, tile.level, tile.x, tile.y) }))
-      .filter(({ key }) => !this.kept.has(key) && !this.refused.has(key));
+  // -- fetching -----------------------------------------------------------------------------------
+
+  /** Fetch what is missing of these and nothing else; what is on its way and no longer wanted is
+   * given up.
+   * @param tiles those that are seen, and not exactly yet: the most needed first.
+   * @param around those that may be seen next.
+   * @param seen all tiles that are seen of a result. */
+  want(tiles, around = [], seen = []) {
+    const named = (ahead) => (tile) => ({ ...tile, ahead, way: this.way, key: this.key(tile.kind, tile.level, tile.x, tile.y) });
+    const first = this.missing(tiles.map(named(false)));
+    this.list = first.length ? first : this.missing(around.map(named(true)));
+    this.seen = seen;
     const wanted = new Set(this.list.map(({ key }) => key));
-    for (const [key, { abort }] of this.running) if (!wanted.has(key)) abort.abort();
+    for (const block of this.running) {
+      const needed = block.tiles.some(({ key }) => wanted.has(key)) || (block.other && !first.length);
+      if (!needed) block.abort.abort();
+    }
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.rest(), IDLE_MS);
     this.next();
   }
 
+  missing(tiles) {
+    return tiles.filter(({ key }) => !this.kept.has(key) && !this.refused.has(key));
+  }
+
   next() {
-    for (const tile of this.list) {
-      if (this.running.has(tile.key) || (this.moving && tile.kind !== "before")) continue;
-      const same = [...this.running.values()].filter(({ kind }) => kind === tile.kind).length;
-      if (same < AT_ONCE[tile.kind]) this.fetch(tile);
+    const coming = new Set([...this.running].flatMap(({ tiles }) => tiles.map(({ key }) => key)));
+    for (const kind of ["before", "after", "residual"]) {
+      if (this.moving && kind !== "before") continue;
+      let left = this.list.filter((tile) => tile.kind === kind && !coming.has(tile.key));
+      while (left.length && this.count(kind) < AT_ONCE[kind]) {
+        const block = this.block(left, this.isNew || left[0].ahead ? FIRST : NEXT);
+        if (kind !== "before") this.isNew = false;
+        this.fetch(block);
+        left = left.filter((tile) => !block.tiles.includes(tile));
+      }
     }
   }
 
-  async fetch({ kind, level, x, y, key }) {
-    const abort = new AbortController();
-    this.running.set(key, { kind, abort });
-    const asked = new URLSearchParams({ kind, level, x, y, plane: this.plane, sample: this.sample, ...this.way });
-    const strength = this.way.strength;
-    const strengths = this.key("after", level, x, y, "");
-    const place = `${kind}/${this.place(level, x, y)}`;
-    try {
-      const answer = await ask(`${this.address}/tile?${asked}`, { signal: abort.signal });
-      const image = await createImageBitmap(await answer.blob());
-      this.keep(key, image);
-      this.latest.set(place, key);
-      if (kind === "after") {
-        if (!this.strengths.has(strengths)) this.strengths.set(strengths, new Set());
-        this.strengths.get(strengths).add(strength);
+  count(kind) {
+    return [...this.running].filter((block) => block.kind === kind).length;
+  }
+
+  /** Nobody asks for anything: what is seen, in ways that may be chosen next, one at a time. */
+  rest() {
+    if (this.list.length || this.running.size || document.hidden) return;
+    for (const way of this.others()) {
+      const tiles = this.missing(this.seen.map((tile) => ({ ...tile, way, ahead: true, key: this.key(tile.kind, tile.level, tile.x, tile.y, way) })));
+      if (!tiles.length) continue;
+      const whole = tiles.reduce((sum, { level }) => sum + this.pixels(level, 1, 1, 0), 0);
+      if (whole * this.pace(way) > AHEAD_S) continue;
+      this.fetch({ ...this.block(tiles, FIRST), other: true });
+      return;
+    }
+  }
+
+  /** As many of these tiles as may be computed at once: a rectangle about the first. */
+  block(tiles, { seconds, side }) {
+    const { kind, level, way, ahead, x, y } = tiles[0];
+    const here = new Set(tiles.filter((tile) => tile.level === level).map((tile) => `${tile.x}/${tile.y}`));
+    const most = kind === "before" ? Infinity : Math.max(seconds / this.pace(way), this.pixels(0, side, side));
+    let box = { left: x, right: x + 1, top: y, bottom: y + 1 };
+    for (let grown = box; grown; ) {
+      box = grown;
+      grown = null;
+      let best = 0.5; // of the tiles of a line that is added, so many are wanted at least
+      for (const [side, step] of [["left", -1], ["right", 1], ["top", -1], ["bottom", 1]]) {
+        const other = { ...box, [side]: box[side] + step };
+        const [columns, rows] = [other.right - other.left, other.bottom - other.top];
+        if (Math.max(columns, rows) > MOST_SIDE || this.pixels(level, columns, rows) > most) continue;
+        const gain = (count(here, other) - count(here, box)) / (columns * rows - (box.right - box.left) * (box.bottom - box.top));
+        if (gain > best || (gain === best && !grown)) [best, grown] = [gain, other];
       }
+    }
+    const inside = tiles.filter((tile) => tile.level === level && contains(box, tile.x, tile.y));
+    return { kind, level, way, ahead, box, tiles: inside };
+  }
+
+  /** How many the network sees to compute a rectangle of tiles. */
+  pixels(level, columns, rows, around = this.facts.around) {
+    const side = this.facts.tile * 2 ** level;
+    return (columns * side + 2 * around) * (rows * side + 2 * around);
+  }
+
+  /** Seconds for a pixel. */
+  pace(way) {
+    const usual = way.quality === "best" ? (this.paces.get(ofModel({ ...way, quality: "balanced" })) ?? USUAL_PACE) * TURNS : USUAL_PACE;
+    return this.paces.get(ofModel(way)) ?? usual;
+  }
+
+  async fetch(block) {
+    const { kind, level, box, way } = block;
+    const [columns, rows] = [box.right - box.left, box.bottom - box.top];
+    block.abort = new AbortController();
+    this.running.add(block);
+    const { plane, sample } = this;
+    const asked = new URLSearchParams({ kind, level, x: box.left, y: box.top, columns, rows, plane, sample, ...way });
+    if (block.ahead) asked.set("ahead", "1");
+    try {
+      const answer = await ask(`${this.address}/tile?${asked}`, { signal: block.abort.signal });
+      this.measured(answer, block, columns, rows);
+      const whole = await createImageBitmap(await answer.blob());
+      if (plane === this.plane && sample === this.sample) await this.cut(whole, block);
+      whole.close();
     } catch (error) {
       if (error.name !== "AbortError") {
-        this.refused.add(key);
-        this.failed(error);
+        for (const { key } of block.tiles) this.refused.add(key);
+        if (!block.other) this.failed(error);
       }
     } finally {
-      this.running.delete(key);
-      this.list = this.list.filter((tile) => tile.key !== key);
-      this.changed();
-      this.next();
+      this.running.delete(block);
+      this.list = this.missing(this.list);
+      if (block.other) this.rest();
+      else this.changed();
     }
+  }
+
+  /** Keep the tiles of a rectangle that has come. */
+  async cut(whole, { kind, level, box, way, other }) {
+    const side = this.facts.tile;
+    const places = [];
+    for (let y = box.top; y < box.bottom; y += 1) for (let x = box.left; x < box.right; x += 1) places.push({ x, y });
+    const inside = places
+      .map(({ x, y }) => ({ x, y, left: (x - box.left) * side, top: (y - box.top) * side, key: this.key(kind, level, x, y, way), place: `${kind}/${this.place(level, x, y)}` }))
+      .filter(({ left, top, key }) => left < whole.width && top < whole.height && !this.kept.has(key));
+    const strengths = inside.map(({ x, y }) => this.key("after", level, x, y, { ...way, strength: "" }));
+    const images = await Promise.all(inside.map(({ left, top }) =>
+      createImageBitmap(whole, left, top, Math.min(side, whole.width - left), Math.min(side, whole.height - top))));
+    inside.forEach(({ key, place }, index) => {
+      this.keep(key, images[index]);
+      if (!other) this.latest.set(place, key);
+      if (kind !== "after") return;
+      if (!this.strengths.has(strengths[index])) this.strengths.set(strengths[index], new Set());
+      this.strengths.get(strengths[index]).add(way.strength);
+    });
+  }
+
+  /** Learn from an answer how long such take; one that was kept says nothing of that. */
+  measured(answer, { level, way }, columns, rows) {
+    const took = /dur=([\d.]+)/.exec(answer.headers.get("server-timing") ?? "");
+    if (!took) return;
+    const found = Number(took[1]) / 1000 / this.pixels(level, columns, rows);
+    const before = this.paces.get(ofModel(way)) ?? found;
+    this.paces.set(ofModel(way), (before + found) / 2);
   }
 
   keep(key, image) {
+    this.kept.get(key)?.close();
     this.kept.set(key, image);
     while (this.kept.size > MOST_KEPT) {
       const [oldest, gone] = this.kept.entries().next().value;
@@ -161,4 +276,19 @@ export class Tiles {
       gone.close();
     }
   }
+}
+
+/** What computes, apart from the strength. */
+function ofModel({ model, quality, noise = "", single = "" }) {
+  return `${model}/${quality}/${noise}/${single}`;
+}
+
+function contains({ left, right, top, bottom }, x, y) {
+  return left <= x && x < right && top <= y && y < bottom;
+}
+
+function count(places, box) {
+  let found = 0;
+  for (let y = box.top; y < box.bottom; y += 1) for (let x = box.left; x < box.right; x += 1) found += places.has(`${x}/${y}`);
+  return found;
 }

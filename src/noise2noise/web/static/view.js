@@ -3,7 +3,8 @@
 //
 //   source.facts                  width, height, levels, tile
 //   source.look(kind, l, x, y)    what there is of a tile: {layers: [{image, alpha}], exact}
-//   source.want(tiles)            which tiles are to be had, those that are needed most first
+//   source.want(tiles, around, seen)   which tiles are to be had, those that are needed most first;
+//                                 which may be soon; and all that are seen of a result
 //   source.changed                is set by the view: called when there is more to draw
 
 import { say } from "./words.js";
@@ -192,7 +193,8 @@ export class View {
       context.restore();
     }
     this.progress(done, count);
-    this.source.want(this.wanted(missing, tiles, after, cut));
+    const results = tiles.filter(({ right }) => right > cut).map((tile) => ({ kind: after, ...tile }));
+    this.source.want(this.sorted(missing, cut), this.around(after, cut), this.mode === "before" ? [] : results);
   }
 
   paintTile(context, kind, tile) {
@@ -234,19 +236,21 @@ export class View {
     return found;
   }
 
-  /** What is missing, the nearest to the divider first, then what was, then the rest around it. */
-  wanted(missing, tiles, after, cut) {
+  /** The nearest to the divider first. */
+  sorted(tiles, cut) {
     const focus = this.mode === "divider" ? Math.min(cut + 64, this.canvas.width) : this.canvas.width / 2;
     const middle = this.canvas.height / 2;
     const far = ({ left, right, top, bottom }) =>
       Math.hypot(clampedDistance(focus, left, right), clampedDistance(middle, top, bottom));
-    const sorted = (list) => list.sort((one, other) => far(one) - far(other));
-    const isBefore = ({ kind }) => kind === "before";
-    const first = [...sorted(missing.filter(isBefore)), ...sorted(missing.filter((each) => !isBefore(each)))];
-    if (first.length) return first;
-    const around = this.visible(1).filter((tile) => tile.level === 0);
+    return tiles.sort((one, other) => far(one) - far(other));
+  }
+
+  /** What comes into view when the picture is moved a little; at 100 % and above, where it is a
+   * little work. */
+  around(after, cut) {
+    const tiles = this.sorted(this.visible(1).filter(({ level }) => level === 0), cut);
     const kinds = this.mode === "before" ? ["before"] : ["before", after];
-    return sorted(around).flatMap((tile) => kinds.map((kind) => ({ kind, ...tile, ahead: true })));
+    return tiles.flatMap((tile) => kinds.map((kind) => ({ kind, ...tile })));
   }
 
   progress(done, count) {
