@@ -340,7 +340,7 @@ def main() -> None:
     if asked.toy:
         os.environ["TRITON_INTERPRET"] = "1"  # Triton asks once, when it is imported
         for name in TOY.networks:
-            RECIPES[name] = RECIPES[name]._replace(side=8, sizes={"width": 2, "depth": 1})
+            RECIPES[name] = RECIPES[name]._replace(side=4, sizes={"width": 2, "depth": 1})
     clock = Clock(asked.minutes)
     with computing(asked.toy, asked.device) as device:
         if asked.command == "train":

@@ -38,7 +38,7 @@ _TOY: dict[str, Any] = {
     "varied": False,
     "corruption": "gaussian:25",
     "batch_size": 2,
-    "crop": 16,
+    "crop": 8,
 }
 
 

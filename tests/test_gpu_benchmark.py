@@ -63,7 +63,7 @@ def test_training_leaves_a_checkpoint_and_says_what_each_side_makes(tmp_path: Pa
     photos, run = tmp_path / "photos", tmp_path / "run"
     photos.mkdir()
     for seed in range(2):
-        pixels = np.random.default_rng(seed).integers(256, size=(24, 24, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(seed).integers(256, size=(12, 12, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(photos / f"{seed}.png")
     told = gpu(
         *("train", ROOT / "recipes/photo.toml", "--photos", photos, "--out", run),
