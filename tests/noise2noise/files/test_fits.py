@@ -23,6 +23,7 @@ from noise2noise.files import (
     survey,
     write_stack,
 )
+from noise2noise.files.fits import FitsStack
 from noise2noise.files.guard import UnusableError
 
 fits = pytest.importorskip("astropy.io.fits")
@@ -236,6 +237,7 @@ def test_what_gzip_packed_is_packed_again(tmp_path):
         with fits.open(tmp_path / "b.fits") as plain:
             assert fits.FITSDiff(packed, plain, ignore_comments=["CHECKSUM", "DATASUM"]).identical
     with open_stack(tmp_path / "a.fits.gz") as stack:
+        assert isinstance(stack, FitsStack)
         aside = Path(stack._place)
         header, bands = stack.header, list(bands_of(stack))
         assert aside.exists()
