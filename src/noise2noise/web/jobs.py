@@ -183,7 +183,7 @@ class Jobs:
         """
         models, way, turn = self._room.models, job.way, self._room.turns.after
         settings = way.settings()
-        choice = Choice(way.model or None, way.quality, settings.tells)
+        choice = Choice(way.model or None, way.quality, way.tells)
         for name in choice.candidates:
             models.load(name).check(settings)
 

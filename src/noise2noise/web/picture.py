@@ -149,7 +149,7 @@ class Picture:
         """The model's name, and why it was chosen; "" where it was named."""
         if way.model:
             return way.model, ""
-        told = way.settings().tells
+        told = way.tells
         with self._learning:
             if told not in self._chosen:
                 with self._opened() as stack:

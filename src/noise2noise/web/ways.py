@@ -38,6 +38,11 @@ class Way:
         """As `noise2noise denoise` makes them of its options."""
         return Settings(strength=self.strength, noise=self.noise, turns=self.quality == "best")
 
+    @property
+    def tells(self) -> bool:
+        """Whether only a model that is told the noise will do, as a fit needs one, too."""
+        return self.single or self.settings().tells
+
 
 @dataclass(frozen=True)
 class Ask:
