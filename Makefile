@@ -55,9 +55,14 @@ test-oldest:
 	OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest -n 2 -W default::DeprecationWarning \
 		-W default::PendingDeprecationWarning $(TESTS)
 
-# Prints which lines of src/ no test reaches.
+# Prints which lines of src/ no test reaches, and at last how many these are.
 coverage: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report=term-missing:skip-covered $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report=term-missing:skip-covered \
+		--cov-report=json:build/coverage/lines.json $(TESTS); status=$$?; \
+	$(BIN)/python -c 'import json; \
+		found = json.load(open("build/coverage/lines.json"))["totals"]; \
+		print("{missing_lines} of {num_statements} lines are neither covered nor justified; " \
+			"{excluded_lines} are justified".format_map(found))'; exit $$status
 
 # The package again, in a folder of its own.
 # SKBUILD_WHEEL_CMAKE        a build that fails is an error here, not made up for by plain Python
