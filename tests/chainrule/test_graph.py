@@ -202,6 +202,26 @@ def test_the_input_gradient_can_be_waived_all_the_same():
         assert torch.equal(gradient_of(value), gradient)
 
 
+class Twice(Module):
+    """(x, x): no gradient of its own."""
+
+    def run(self, x: Tensor, tape: Tape) -> tuple[Tensor, Tensor]:
+        return x, x
+
+    def back(self, gy: tuple[Tensor, Tensor], tape: Tape) -> Tensor:
+        raise AssertionError("nobody wants this gradient")
+
+
+@pytest.mark.parametrize("before", [(Identity(), "a"), (Twice(), "a.0")])
+def test_what_hands_the_input_on_is_not_asked_for_a_gradient_that_was_waived(before):
+    module, reads = before
+    layer = Linear(3, 2)
+    model, x = Graph("x", {"a": (module, "x"), "y": (layer, reads)}), torch.randn(4, 3)
+    gy = torch.randn_like(model.forward(x))
+    assert model.backward(gy, input_gradient=False) is None
+    assert torch.allclose(layer.weight.grad, gy.T @ x, atol=1e-5)
+
+
 def test_in_inference_a_value_is_freed_once_its_last_reader_has_run(live_bytes):
     x = torch.zeros(1, 1, 64, 64)
     nodes = {str(i): (Tanh(), str(i - 1) if i else "x") for i in range(8)}

@@ -638,6 +638,26 @@ def test_output_gradients_that_do_not_fit_a_tuple_are_refused(gy, error, message
     assert message in str(caught.value)
 
 
+class Ranked(Module):
+    """The values in order, and where they were, which has no gradient."""
+
+    def run(self, x: Tensor, tape: Tape) -> tuple[Tensor, Tensor]:
+        values, places = x.sort()
+        tape.push(self, places)
+        return values, places
+
+    def back(self, gy: tuple[Tensor, None], tape: Tape) -> Tensor:
+        (places,) = tape.take(self)
+        return torch.zeros_like(gy[0]).scatter(0, places, gy[0])
+
+
+def test_an_output_of_integers_has_no_gradient():
+    model = Ranked()
+    model.forward(torch.tensor([3.0, 1.0, 2.0]))
+    gx = model.backward((torch.tensor([10.0, 20.0, 30.0]), None))
+    assert gx.tolist() == [30, 10, 20]
+
+
 # -- state dicts --------------------------------------------------------------------------------
 
 

@@ -272,6 +272,15 @@ def test_blocks_and_their_gradients(case, layout, arranged):
     agree(lambda x, gy, y: ops.block_parameter_grads(x, gy, y, layers), x, gy, y)
 
 
+def test_an_activation_that_no_kernel_has_is_computed_all_the_same():
+    layers = Block(window(3, 1, 1, 1), epilogue=Epilogue("tanh"))
+    x, w, gy = torch.rand(2, 3, 6, 5), torch.rand(4, 3, 3, 3) / 27, torch.rand(2, 4, 6, 5)
+    y = ops.block(x, w, None, layers)
+    agree(lambda x, w: ops.block(x, w, None, layers), x, w)
+    agree(lambda gy, y, w: ops.block_input_grad(gy, y, w, (6, 5), layers), gy, y, w)
+    agree(lambda x, gy, y: ops.block_parameter_grads(x, gy, y, layers), x, gy, y)
+
+
 @pytest.mark.parametrize("kernel", [(2, 1), (1, 2), (2, 2), (4, 1), (1, 4), (3, 2)])
 @pytest.mark.parametrize(("channels", "outputs"), [(5, 6), (9, 2)])
 def test_padding_on_one_side_only(kernel, channels, outputs, arranged):
@@ -470,10 +479,12 @@ ACTIVATIONS: list[tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], T
     (ops.relu, ops.relu_grad),
     (lambda x: ops.leaky_relu(x, 0.25), lambda gy, y: ops.leaky_relu_grad(gy, y, 0.25)),
     (ops.sigmoid, ops.sigmoid_grad),
+    (ops.tanh, ops.tanh_grad),
 ]
+NAMES = ["relu", "leaky", "sigmoid", "tanh"]
 
 
-@pytest.mark.parametrize(("forward", "gradient"), ACTIVATIONS, ids=["relu", "leaky", "sigmoid"])
+@pytest.mark.parametrize(("forward", "gradient"), ACTIVATIONS, ids=NAMES)
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if 0 not in shape], ids=str)
 def test_activations(forward, gradient, shape):
     for threads in (1, 2):
@@ -484,7 +495,7 @@ def test_activations(forward, gradient, shape):
             agree(gradient, x, torch.rand(x.shape))  # dense, in another order perhaps
 
 
-@pytest.mark.parametrize(("forward", "gradient"), ACTIVATIONS, ids=["relu", "leaky", "sigmoid"])
+@pytest.mark.parametrize(("forward", "gradient"), ACTIVATIONS, ids=NAMES)
 def test_activations_of_what_is_no_number(forward, gradient):
     x = torch.tensor([NAN, INF, -INF, 0.0, 1e30, -1e30, 100.0, -100.0, 1e-30] * 7)
     gy = torch.tensor([NAN, INF, -INF, 1.0]).repeat_interleave(3).repeat(3)

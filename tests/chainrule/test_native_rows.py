@@ -179,6 +179,12 @@ def test_normalization(rows, sizes, layout, other, seed):
     agree("scale_shift_grad", gy, x, laid_out(weight, layout), len(rows))
 
 
+def test_normalization_over_other_dimensions_than_the_last():
+    x, gy = torch.randn(3, 4, 5), torch.randn(3, 4, 5)
+    agree("rms_normalize", x, (1,), 0.1)
+    agree("rms_normalize_grad", gy, *reference.rms_normalize(x, (1,), 0.1), (1,))
+
+
 @pytest.mark.parametrize("shape", [(1500, 64), (2, 40000), (17000, 3)])
 def test_normalization_of_many_values(shape):
     torch.set_num_threads(3)

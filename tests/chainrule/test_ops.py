@@ -27,6 +27,7 @@ from chainrule import (
     geometry,
     ops,
 )
+from chainrule.ops import Block, Epilogue
 
 X = torch.zeros(16, 3, 32, 32)
 
@@ -300,6 +301,7 @@ def test_arguments_out_of_range(make: Callable[[], Module], error: type[Exceptio
 
 WEIGHT = torch.zeros(8, 3, 3, 3)
 WRONG = torch.zeros(2, 1, 1, 1)
+PLAIN = Block(geometry.window(3, 1, 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -318,6 +320,25 @@ WRONG = torch.zeros(2, 1, 1, 1)
             lambda: ops.conv_transpose2d_weight_grad(torch.zeros(2, 8, 5, 5), WRONG, (3, 3)),
             "shape (2, 1, 7, 7)",
         ),
+        (
+            lambda: ops.block(X, WEIGHT, None, PLAIN._replace(epilogue=Epilogue("mish"))),
+            "Conv2d: the activation must be one of '', 'relu'",
+        ),
+        (lambda: ops.linear(X, WEIGHT), "Linear: expected a weight of two dimensions, got (8, 3,"),
+        (lambda: ops.scale_shift("LayerNorm", X, torch.ones(4), None, 3), "(4,), which the input"),
+        (lambda: ops.reshape(X, (5, 5)), "can't have the shape (5, 5)"),
+        (lambda: ops.permute(X, (0, 1, 2, 2)), "(0, 1, 2, 2) is no order of the dimensions"),
+        (lambda: ops.split(X, 5), "can't be cut into 5 equal parts"),
+        (
+            lambda: ops.piecewise_linear(X, torch.ones(1), torch.ones(2)),
+            "PiecewiseLinear: expected",
+        ),
+        (
+            lambda: ops.muon_step(
+                [X[0, 0, 0]], [X[0, 0, 0]], [], [1.0], 0.1, 0.0, False, 1.0, (1.0, 0.0, 0.0), 0.0, 1
+            ),
+            "Muon: expected a parameter of two dimensions, got (32,)",
+        ),
         (lambda: ops.max_pool2d_grad(WRONG, torch.zeros(2, 1, 2, 2), (4, 4), 2, 2), "(2, 1, 2, 2)"),
         (lambda: ops.avg_pool2d_grad(WRONG, (4, 4), 2, 2), "shape (2, 1, 2, 2)"),
         (lambda: ops.upsample_nearest2d_grad(WRONG, (4, 4), 2), "shape (2, 1, 8, 8)"),
@@ -329,9 +350,7 @@ WRONG = torch.zeros(2, 1, 1, 1)
         (lambda: ops.normalize_grad(WRONG, X, torch.ones(3)), "shape (16, 3, 32, 32)"),
     ],
 )
-def test_the_gradient_ops_refuse_a_gradient_of_another_shape(
-    call: Callable[[], object], message: str
-):
+def test_the_ops_refuse_shapes_that_do_not_fit(call: Callable[[], object], message: str):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
 

@@ -70,6 +70,27 @@ def test_a_prediction_changed_in_place_is_refused_by_its_loss():
         loss.backward()
 
 
+class Halved(Module):
+    """y = x / 2, which keeps something of its own."""
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        self.own = torch.full_like(x, 0.5)
+        tape.push(self, self.own)
+        return x * self.own
+
+    def back(self, gy: Tensor, tape: Tape) -> Tensor:
+        (own,) = tape.take(self)
+        return gy * own
+
+
+def test_something_else_that_a_layer_kept_is_refused_too():
+    model = Halved()
+    y = model.forward(torch.ones(2))
+    model.own.zero_()
+    with pytest.raises(TapeError, match=r"Halved\(\): a tensor that it kept, of shape \(2,\), was"):
+        model.backward(y)
+
+
 def test_tensors_kept_in_a_list_are_watched_too():
     class Kept(Module):
         def run(self, x: Tensor, tape: Tape) -> Tensor:
@@ -231,6 +252,23 @@ def test_records_left_over_are_an_error_even_if_no_gradient_came_back():
     model.forward(X)
     with pytest.raises(TapeError, match=r"^inner: Conv2d\(3, 3, .*\): its record was left on the"):
         model.backward(X, input_gradient=False)
+
+
+class Talkative(Module):
+    """x, and a gradient more than it has inputs."""
+
+    def run(self, x: Tensor, tape: Tape) -> Tensor:
+        return x * 1
+
+    def back(self, gy: Tensor, tape: Tape) -> tuple[Tensor, Tensor]:
+        return gy, gy
+
+
+def test_a_back_that_returns_too_many_gradients_is_named():
+    model = Talkative()
+    y = model.forward(torch.ones(2))
+    with pytest.raises(TapeError, match=r"Talkative\(\): back returned 2 gradients for 1 inputs"):
+        model.backward(y)
 
 
 def test_where_the_gradient_was_waived_none_is_right():

@@ -62,6 +62,12 @@ def test_a_model_converted_by_name_computes_in_that_dtype(name, dtype):
     assert {value.grad.dtype for value in model.parameters() if value.grad is not None} == {dtype}
 
 
+def test_a_model_goes_back_to_the_cpu():
+    model = Linear(2, 3)
+    assert model.cpu() is model
+    assert {value.device.type for value in model.parameters()} == {"cpu"}
+
+
 def test_to_takes_device_dtype_and_memory_format_by_name():
     model = encoder_and_head()
     weight, before = model[1].own_parameters()["weight"], model(torch.ones(1, 3, 8, 8))

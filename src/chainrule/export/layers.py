@@ -10,9 +10,7 @@ from chainrule.export.graph import LAYERS, Writer, translates
 from chainrule.graph import Add, Channels, Concatenate, Subtract
 from chainrule.layers import (
     BatchNorm2d,
-    Dropout,
     Flatten,
-    Identity,
     InstanceNorm2d,
     Multiply,
     RMSNorm,
@@ -24,12 +22,6 @@ from chainrule.recording import Call
 __all__ = ["LAYERS"]
 
 Inputs = tuple[str, ...]
-
-
-@translates(Identity, Dropout)
-def same(write: Writer, call: Call, inputs: Inputs) -> str:
-    """In evaluation nothing is dropped."""
-    return inputs[0]
 
 
 @translates(Add)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chainrule import Conv1d, Conv3d, ConvTranspose1d, gradcheck, record, summary
+from chainrule import Conv1d, Conv3d, ConvTranspose1d, gradcheck, ops, record, summary
 
 DTYPES = st.sampled_from([torch.float64, torch.float32])
 
@@ -101,6 +101,16 @@ def test_a_margin_wider_than_the_kernel_holds_windows_of_zeros_alone(assert_twin
     x = torch.randn(2, 1, 2, 5, 5).double()
     for padding in ((3, 0, 0), (5, 1, 1)):
         assert_twin(Conv3d(1, 2, 2, padding=padding), nn.Conv3d(1, 2, 2, padding=padding), x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"), [(Conv1d(2, 3, 3), (1, 2, 5)), (Conv3d(2, 3, 3), (1, 2, 5, 5, 5))]
+)
+def test_a_gradient_that_was_waived_is_not_computed(monkeypatch, layer, shape):
+    monkeypatch.setattr(ops, "block_input_grad", None)  # not to be called
+    gy = torch.ones_like(layer.forward(torch.randn(shape)))
+    assert layer.backward(gy, input_gradient=False) is None
+    assert layer.weight.grad.any()
 
 
 def test_a_recording_leads_to_the_weights_and_counts_the_sums():

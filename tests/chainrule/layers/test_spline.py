@@ -113,6 +113,10 @@ def test_what_can_t_be_is_refused(make, said):
         make()
 
 
+def test_repr_gives_the_knots():
+    assert repr(PositiveSpline(5)) == "PositiveSpline(5)"
+
+
 def test_integers_are_refused():
     with pytest.raises(TypeError, match=r"PiecewiseLinear: .* float dtype, got torch.int64"):
         PiecewiseLinear(3)(torch.arange(4))

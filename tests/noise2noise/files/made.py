@@ -63,7 +63,10 @@ def _table(inputs: int, outputs: int, grid: int, values: np.ndarray) -> bytes:
 
 
 def write_dng(path: Path, mosaic: np.ndarray, black: int = 512, white: int = 16383) -> None:
-    """A camera's raw file: red, green / green, blue, white balance 2, 1, 1.6667."""
+    """A camera's raw file: red, green / green, blue, white balance 2, 1, 1.6667.
+
+    Of pixels (H, W, 3), a file whose colours are complete already.
+    """
     identity = tuple(n for i in range(9) for n in (int(i % 4 == 0), 1))
     tags: list[tuple[Any, ...]] = [
         (33421, 3, 2, (2, 2)),  # CFARepeatPatternDim
@@ -79,7 +82,11 @@ def write_dng(path: Path, mosaic: np.ndarray, black: int = 512, white: int = 163
         (272, 2, 0, "Camera"),
         (274, 3, 1, 6),
     ]
-    tifffile.imwrite(path, mosaic, photometric="cfa", extratags=tags, metadata=None, software=False)
+    kind = "cfa"
+    if mosaic.ndim == 3:
+        kind, tags = "linear_raw", [tag for tag in tags if tag[0] not in (33421, 33422)]
+        tags[2:4] = [(50714, 3, 3, (black,) * 3), (50717, 3, 3, (white,) * 3)]
+    tifffile.imwrite(path, mosaic, photometric=kind, extratags=tags, metadata=None, software=False)
 
 
 def write_dicom(

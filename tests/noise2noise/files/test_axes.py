@@ -103,6 +103,12 @@ def test_stains_in_the_samples_of_an_rgb_file_are_kept_apart(tmp_path):
         assert file.series[0].shape == (8, 9, 3)
 
 
+def test_rows_are_no_channels(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 8, 9), np.uint8), photometric="minisblack")
+    with pytest.raises(UserError, match=r"a\.tif is its Y axis \(QYX\); name another one, or all"):
+        open_stack(tmp_path / "a.tif", channel_axis=1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

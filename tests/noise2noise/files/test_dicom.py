@@ -107,6 +107,55 @@ def test_white_is_white_whatever_zero_is(tmp_path):
         assert stack.header.white == 4095
 
 
+def test_white_is_white_of_numbers_with_a_sign_too(tmp_path):
+    pixels = values("int16", 9, 11) - 50
+    write_dicom(tmp_path / "a.dcm", pixels, PhotometricInterpretation="MONOCHROME1")
+    with open_stack(tmp_path / "a.dcm") as stack:
+        np.testing.assert_array_equal(stack.read()[..., 0], -1 - pixels)
+    result = written(tmp_path / "a.dcm", tmp_path / "b.dcm")
+    np.testing.assert_array_equal(pydicom.dcmread(result).pixel_array, pixels)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [("f4", "FloatPixelData"), ("f8", "DoubleFloatPixelData")]
+)
+def test_floats_are_read_and_written(tmp_path, dtype, name):
+    pixels = values("int16", 9, 10).astype(dtype) / 8
+    write_dicom(tmp_path / "a.dcm", values("uint16", 9, 10))
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    del dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
+    dataset.BitsAllocated = 8 * pixels.itemsize
+    setattr(dataset, name, pixels.tobytes())
+    dataset.save_as(tmp_path / "a.dcm")
+    with open_stack(tmp_path / "a.dcm") as stack:
+        assert stack.header.dtype == dtype
+        np.testing.assert_array_equal(stack.read()[..., 0], pixels)
+    result = pydicom.dcmread(written(tmp_path / "a.dcm", tmp_path / "b.dcm"))
+    assert result[name].value == pixels.tobytes()
+    assert "HighBit" not in result
+
+
+def test_what_all_frames_share_says_how_far_apart_they_are(tmp_path):
+    write_dicom(tmp_path / "a.dcm", values("uint16", 4, 8, 9))
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    del dataset.PixelSpacing
+    measures, group = pydicom.Dataset(), pydicom.Dataset()
+    measures.PixelSpacing, measures.SpacingBetweenSlices = [0.75, 0.5], 2
+    group.PixelMeasuresSequence = [measures]
+    dataset.SharedFunctionalGroupsSequence = [group]
+    dataset.save_as(tmp_path / "a.dcm")
+    with open_stack(tmp_path / "a.dcm") as stack:
+        steps = {each.axis: each.size for each in stack.header.metadata.steps}
+    assert (steps["Y"], steps["X"]) == (0.75, 0.5)
+
+
+def test_what_no_decoder_at_hand_reads_is_named(tmp_path):
+    write_dicom(tmp_path / "a.dcm", values("uint8", 8, 9))
+    packed(tmp_path / "a.dcm", [b"\0\0\1\xb3"], "1.2.840.10008.1.2.4.100")
+    with pytest.raises(UserError, match=r"packed as MPEG2 .*, which can't be read; save it uncomp"):
+        open_stack(tmp_path / "a.dcm")
+
+
 def test_what_lies_above_the_bits_that_count_is_no_part_of_a_value(tmp_path):
     write_dicom(tmp_path / "a.dcm", values("uint16", 9, 11) | 0x8000, BitsStored=12)
     with open_stack(tmp_path / "a.dcm") as stack:
@@ -225,6 +274,10 @@ def test_other_formats_get_stored_values(tmp_path):
         ({"Rows": 6000}, "cut short"),
         ({"BitsStored": 17}, "17 bits in 16"),
         ({"NumberOfFrames": 2**31 - 1}, "2147483647 frames"),
+        (
+            {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PixelRepresentation": 1},
+            "has colours with a sign; save it as RGB of 8 or 16 bits",
+        ),
     ],
 )
 def test_what_is_no_image_that_can_be_read_is_refused(tmp_path, change, sentence):

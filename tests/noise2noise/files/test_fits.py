@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import tifffile
 
@@ -309,3 +310,50 @@ def test_a_text_where_a_number_is_meant_is_damage(tmp_path):
         open_stack(tmp_path / "a.fits")
     with pytest.raises(UnusableError, match=r"is damaged \(NAXIS '2'\); copy"):
         fits_header.sizes({"NAXIS": "2"})
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"BITPIX": 7}, r"is damaged \(BITPIX 7\)"),
+        ({"BITPIX": 16, "BSCALE": 0}, r"is damaged \(BSCALE 0\)"),
+    ],
+)
+def test_numbers_that_can_not_be_are_damage(said, sentence):
+    with pytest.raises(UnusableError, match=sentence):
+        fits_header.Scaling.of(said)
+
+
+def test_sizes_that_can_not_be_are_damage():
+    with pytest.raises(UnusableError, match="holds an array of 999 dimensions; 2 to 8 are"):
+        fits_header.sizes({"NAXIS": 999})
+    with pytest.raises(UnusableError, match=r"is damaged \(an array of \(-4,\)\)"):
+        fits_header.sizes({"NAXIS": 1, "NAXIS1": -4})
+
+
+def test_transparency_has_no_place(tmp_path):
+    PIL.Image.new("RGBA", (9, 7)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"FITS can't hold transparency; end the name in \.tif"):
+        written(tmp_path / "a.png", tmp_path / "a.fits")
+
+
+def test_the_channel_axis_of_an_array(tmp_path):
+    pixels = values("uint16", 3, 8, 9)
+    fits.PrimaryHDU(pixels).writeto(tmp_path / "a.fits")
+    with open_stack(tmp_path / "a.fits", channel_axis=0) as stack:
+        np.testing.assert_array_equal(stack.read(), pixels.transpose(1, 2, 0))
+
+
+def test_of_very_many_parts_not_all_are_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr("noise2noise.files.fits._MOST_PARTS", 3)
+    image = fits.ImageHDU(values("int16", 8, 9))
+    fits.HDUList([fits.PrimaryHDU(), *[fits.ImageHDU()] * 3, image]).writeto(tmp_path / "a.fits")
+    with pytest.raises(UserError, match="holds no image"):
+        open_stack(tmp_path / "a.fits")
+
+
+def test_tiles_that_fill_memory_are_refused(tmp_path, monkeypatch):
+    fits.CompImageHDU(values("int16", 80, 90)).writeto(tmp_path / "a.fits")
+    monkeypatch.setattr("noise2noise.files.fits._MOST_TILE", 99)
+    with pytest.raises(UserError, match="is compressed in tiles that are too large"):
+        open_stack(tmp_path / "a.fits")

@@ -200,6 +200,14 @@ def test_jpeg_xl_loses_nothing(tmp_path, dtype, samples):
     np.testing.assert_array_equal(result.reshape(pixels.shape), pixels)
 
 
+def test_exif_goes_into_a_jpeg_xl(tmp_path):
+    exif = PIL.Image.Exif()
+    exif[271] = "Maker"
+    PIL.Image.fromarray(noise((8, 12, 3))).save(tmp_path / "a.png", exif=exif)
+    with open_stack(copied(tmp_path / "a.png", ".jxl")) as stack:
+        assert b"Maker" in stack.header.metadata.exif
+
+
 @pytest.mark.parametrize(("width", "height"), [(8, 16), (300, 400), (16, 9), (3001, 7), (1, 1)])
 @pytest.mark.parametrize("container", [False, True])
 def test_the_size_of_a_jpeg_xl_is_known_before_it_is_decoded(

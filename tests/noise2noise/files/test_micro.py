@@ -104,6 +104,28 @@ def test_sizes_that_a_file_can_not_have_are_refused(tmp_path, monkeypatch):
         open_stack(tmp_path / "a.lif")
 
 
+def test_a_single_sample_is_no_axis(tmp_path, monkeypatch):
+    stand_in(monkeypatch, "bioio_lif", np.zeros((3, 9, 7, 1), np.uint8), "TYXS")
+    (tmp_path / "a.lif").write_bytes(b"\x70\0\0\0" + bytes(9000))
+    with open_stack(tmp_path / "a.lif") as stack:
+        assert (stack.header.axes, stack.header.colour) == ("TYX", "grey")
+
+
+@pytest.mark.parametrize(
+    ("order", "shape", "sentence"),
+    [
+        ("YXT", (9, 7, 2), "has axes YXT of uint8; save it as OME-TIFF by its maker's program"),
+        ("ABDEGHIYX", (2,) * 9, "has 9 axes; save it as OME-TIFF by its maker's program"),
+        ("TYX", (9999, 1, 1), r"is damaged \(9999 planes\); copy or save it again"),
+    ],
+)
+def test_axes_that_can_not_be_are_refused(tmp_path, monkeypatch, order, shape, sentence):
+    stand_in(monkeypatch, "bioio_lif", np.zeros(shape, np.uint8), order)
+    (tmp_path / "a.lif").write_bytes(b"\x70\0\0\0" + bytes(900))
+    with pytest.raises(UserError, match=sentence):
+        open_stack(tmp_path / "a.lif")
+
+
 def test_they_are_only_read(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((9, 7), np.uint8))
     with pytest.raises(UserError, match=r"can only be read; end the name in \.ome\.tif"):

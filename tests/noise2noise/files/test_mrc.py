@@ -124,3 +124,47 @@ def test_without_mrcfile_one_sentence_says_what_to_install(tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "mrcfile", None)
     with pytest.raises(UserError, match=r"needs mrcfile; .* pip install 'noise2noise\[mrc\]'"):
         open_stack(tmp_path / "a.mrc")
+
+
+def test_colours_have_no_place(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", values("uint16", 7, 9, 3), photometric="rgb")
+    with pytest.raises(UserError, match=r"MRC can't hold rgb pixels; end the name in \.tif"):
+        written(tmp_path / "a.tif", tmp_path / "a.mrc")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "sentence"),
+    [
+        (92, 2**31 - 1, "an extended header of 2147483647 bytes"),
+        (92, -1, "an extended header of -1 bytes"),
+        (0, 0, r"has no pixels \(0 x 7 x 1\)"),
+    ],
+)
+def test_sizes_that_can_not_be_are_refused(tmp_path, place, value, sentence):
+    with mrcfile.new(tmp_path / "a.mrc", values("int16", 7, 9)):
+        pass
+    data = bytearray((tmp_path / "a.mrc").read_bytes())
+    data[place : place + 4] = value.to_bytes(4, "little", signed=True)
+    (tmp_path / "a.mrc").write_bytes(data)
+    with pytest.raises(UserError, match=sentence):
+        open_stack(tmp_path / "a.mrc")
+
+
+def test_old_files_that_do_not_say_their_order_are_little_endian(tmp_path):
+    with mrcfile.new(tmp_path / "a.mrc", values("int16", 7, 9)):
+        pass
+    data = bytearray((tmp_path / "a.mrc").read_bytes())
+    data[212:216] = bytes(4)
+    (tmp_path / "a.mrc").write_bytes(data)
+    with open_stack(tmp_path / "a.mrc") as stack:
+        np.testing.assert_array_equal(stack.read()[..., 0], values("int16", 7, 9))
+
+
+def test_without_a_number_there_are_no_statistics(tmp_path):
+    with mrcfile.new(tmp_path / "a.mrc", values("float32", 7, 9)):
+        pass
+    data = (tmp_path / "a.mrc").read_bytes()
+    (tmp_path / "a.mrc").write_bytes(data[:1024] + np.full((7, 9), np.nan, "<f4").tobytes())
+    with mrcfile.open(written(tmp_path / "a.mrc", tmp_path / "b.mrc"), header_only=True) as file:
+        said = (file.header.dmin, file.header.dmax, file.header.dmean, file.header.rms)
+    assert said == (0, -1, -2, -1)

@@ -71,6 +71,25 @@ def test_what_denoising_makes_of_the_mosaic_is_what_is_developed(tmp_path):
     np.testing.assert_allclose(tifffile.imread(result).astype(float), expected, atol=8)
 
 
+@pytest.mark.parametrize("suffix", ["tif", "bmp"])
+def test_what_the_camera_has_made_colours_of_is_denoised_after_it(tmp_path, suffix):
+    write_dng(tmp_path / "a.dng", np.stack([mosaic(), mosaic() // 2, mosaic() // 4], -1))
+    with open_stack(tmp_path / "a.dng") as stack:
+        assert (stack.header.axes, stack.header.notes) == ("YXS", ("denoised after demosaicing",))
+    result = written(tmp_path / "a.dng", tmp_path / f"b.{suffix}")
+    bits = 16 if suffix == "tif" else 8
+    found = tifffile.imread(result) if bits == 16 else np.asarray(PIL.Image.open(result))
+    expected = developed(tmp_path / "a.dng", output_bps=bits)
+    assert found.dtype == expected.dtype
+    assert np.abs(found.astype(int) - expected).max() <= 2**bits // 128
+
+
+def test_black_that_is_brighter_than_white_is_damage(tmp_path):
+    write_dng(tmp_path / "a.dng", mosaic(), black=16383, white=512)
+    with pytest.raises(UserError, match="its black is brighter than its white"):
+        open_stack(tmp_path / "a.dng")
+
+
 def test_formats_of_8_bits_get_8(tmp_path):
     write_dng(tmp_path / "a.dng", mosaic())
     result = written(tmp_path / "a.dng", tmp_path / "a.bmp")

@@ -202,8 +202,35 @@ def test_samples_beside_the_colours_are_what_they_were(tmp_path, extra):
         assert tags(result)[tag] == tags(tmp_path / "a.tif")[tag]
 
 
+def write_thinned(path: Path, grey: np.ndarray, orientation: int) -> None:
+    """Luma and chroma by LZW, the latter once for two by two pixels: Pillow reads it."""
+    height, width = grey.shape
+    luma = grey.reshape(height // 2, 2, width // 2, 2).swapaxes(1, 2).reshape(-1, 4)
+    data = imagecodecs.lzw_encode(np.pad(luma, ((0, 0), (0, 2)), constant_values=128).tobytes())
+    numbers = {259: 5, 262: 6, 274: orientation, 277: 3, 278: height, 279: len(data)}
+    entries: dict[int, tuple[str, list[int]]] = {
+        tag: ("I", [value]) for tag, value in {256: width, 257: height, **numbers}.items()
+    }
+    entries |= {258: ("H", [8, 8, 8]), 530: ("H", [2, 2])}
+    entries[532] = ("R", [0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1])
+    entries[273] = ("I", [0])
+    start = 8 + 2 + 12 * len(entries) + 4
+    directory, behind = struct.pack("<H", len(entries)), b""
+    for tag, (kind, values) in sorted(entries.items()):
+        body = struct.pack(f"<{len(values)}{'I' if kind == 'R' else kind}", *values)
+        count = len(values) // 2 if kind == "R" else len(values)
+        if tag == 273:
+            body = struct.pack("<I", start + 6 + 48)
+        if len(body) > 4:
+            place, behind = start + len(behind), behind + body
+            body = struct.pack("<I", place)
+        code = {"H": 3, "I": 4, "R": 5}[kind]
+        directory += struct.pack("<HHI4s", tag, code, count, body.ljust(4, b"\0"))
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + behind + data)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "raw", "ycbcr"])
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "raw", "ycbcr", "thinned"])
 def test_orientation_is_kept_and_not_applied(tmp_path, compression, orientation):
     stripes = np.zeros((16, 32, 3), np.uint8)
     stripes[:8] = 200
@@ -212,7 +239,9 @@ def test_orientation_is_kept_and_not_applied(tmp_path, compression, orientation)
     exif = PIL.Image.Exif()
     exif[274] = orientation
     image = PIL.Image.fromarray(stripes)
-    if compression == "ycbcr":
+    if compression == "thinned":
+        write_thinned(path, stripes[..., 0], orientation)
+    elif compression == "ycbcr":
         image.convert("YCbCr").save(path, exif=exif)
     else:
         image.save(path, compression=compression, exif=exif)
@@ -481,3 +510,21 @@ def test_a_camera_s_raw_file_is_named(tmp_path):
         file.write(noise((96, 128), "uint16"), metadata=None)
     with pytest.raises(UserError, match="is a camera raw file of a kind that LibRaw"):
         open_stack(tmp_path / "a.dng")
+
+
+def test_a_page_of_several_planes_is_refused(tmp_path):
+    options: dict[str, Any] = {"volumetric": True, "tile": (4, 16, 16)}
+    tifffile.imwrite(tmp_path / "a.tif", noise((4, 16, 16)), photometric="minisblack", **options)
+    with pytest.raises(UserError, match="holds a page of 4 planes; save it as a stack"):
+        open_stack(tmp_path / "a.tif")
+
+
+def test_strips_that_are_not_there_are_empty(tmp_path):
+    pixels = noise((8, 9)) | 1
+    tifffile.imwrite(tmp_path / "a.tif", pixels, rowsperstrip=4, compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        counts = file.pages.first.tags[279]
+        counts.overwrite((counts.value[0], 0))
+    with open_stack(tmp_path / "a.tif") as stack:
+        np.testing.assert_array_equal(stack.read()[:4, :, 0], pixels[:4])
+        assert not stack.read()[4:].any()

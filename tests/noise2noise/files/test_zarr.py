@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from noise2noise.errors import UserError
@@ -510,3 +511,108 @@ def test_without_the_library_a_sentence_says_what_to_install(tmp_path, monkeypat
         open_stack(tmp_path / "a.zarr")
     with pytest.raises(UserError, match=r"pip install 'noise2noise\[zarr\]'"):
         copied(tmp_path / "a.npy", tmp_path / "b.zarr")
+
+
+def sharded(inner: list[Any], **said: Any) -> dict[str, Any]:
+    """The codec of a shard, of chunks of 4 x 4."""
+    index = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    settings = {"chunk_shape": [4, 4], "codecs": inner, "index_codecs": index} | said
+    return {"name": "sharding_indexed", "configuration": settings}
+
+
+PLAIN = {"name": "bytes", "configuration": {"endian": "little"}}
+REGULAR = {"name": "regular", "configuration": {"chunk_shape": [10**6, 10**6]}}
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"data_type": "nonsense"}, "holds 'nonsense'; save it as integers or floats"),
+        ({"storage_transformers": [{"name": "x"}]}, "has storage transformers"),
+        ({"chunk_grid": {"name": "uneven"}}, "has chunks on a 'uneven' grid; save it on a regular"),
+        ({"chunk_grid": 7}, r"is damaged \(7 where an object is needed\); save it again"),
+        ({"codecs": {}}, r"is damaged \(\{\} where a list is needed\); save it again"),
+        ({"codecs": [sharded([sharded([sharded([PLAIN])])])]}, "shards in shards in shards"),
+        ({"codecs": [sharded([PLAIN]), {"name": "gzip"}]}, "shards that are packed as a whole"),
+        ({"codecs": [sharded([PLAIN], index_codecs=[{"name": "gzip"}])]}, "with a packed index"),
+        (
+            {"chunk_grid": REGULAR, "codecs": [sharded([PLAIN], chunk_shape=[1, 1])]},
+            r"has shards of more than \d+ chunks; save it with larger chunks",
+        ),
+        ({"node_type": "group"}, "is damaged"),
+    ],
+)
+def test_arrays_that_can_not_be_read_are_refused_unread(tmp_path, entries, message):
+    ome_zarr(tmp_path / "a.zarr", "yx")
+    changed(tmp_path / "a.zarr" / "s0" / "zarr.json", **entries)
+    with pytest.raises(UserError, match=message):
+        open_stack(tmp_path / "a.zarr").read()
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"datasets": []}, "its multiscales name no datasets"),
+        ({"datasets": [{"path": "s9"}]}, r"is damaged \(s9 holds no array\)"),
+        ({"axes": ["y", "x", "z"]}, r"is damaged \(axes \['y', 'x', 'z'\] of an array of 2 dim"),
+        ({"axes": ["x", "x"]}, r"is damaged \(axes \['x', 'x'\] of an array of 2 dimensions\)"),
+    ],
+)
+def test_what_a_store_says_of_its_image_must_fit(tmp_path, entries, message):
+    ome_zarr(tmp_path / "a.zarr", "yx")
+    scale = multiscales("yx", 1) | entries
+    changed(tmp_path / "a.zarr" / "zarr.json", attributes={"ome": {"multiscales": [scale]}})
+    with pytest.raises(UserError, match=message):
+        open_stack(tmp_path / "a.zarr")
+
+
+def test_a_group_without_anything_is_no_image(tmp_path):
+    zarr.create_group(tmp_path / "a.zarr")
+    with pytest.raises(UserError, match=r"a\.zarr holds no image; copy or save it again"):
+        open_stack(tmp_path / "a.zarr")
+
+
+def test_descriptions_are_files_and_no_longer_than_any_is(tmp_path, monkeypatch):
+    ome_zarr(tmp_path / "a.zarr", "yx", version=2)
+    monkeypatch.setattr("noise2noise.files.zarr_store._MOST_JSON", 99)
+    with pytest.raises(UserError, match=r"has \d+ bytes of \.zattrs, more than any image's"):
+        open_stack(tmp_path / "a.zarr")
+    (tmp_path / "a.zarr" / ".zattrs").unlink()
+    (tmp_path / "a.zarr" / ".zattrs").mkdir()
+    with pytest.raises(UserError, match=r"is damaged \(\.zattrs is no file\)"):
+        open_stack(tmp_path / "a.zarr")
+
+
+def test_the_oldest_stores_name_no_axes(tmp_path):
+    ome_zarr(tmp_path / "a.zarr", "tczyx", version=2)
+    scale = multiscales("tczyx", 1)
+    del scale["axes"]
+    changed(tmp_path / "a.zarr" / ".zattrs", multiscales=[scale])
+    with open_stack(tmp_path / "a.zarr") as stack:
+        assert stack.header.axes == "TCZYX"
+
+
+def test_a_folder_in_the_place_of_a_chunk_is_damage(tmp_path):
+    ome_zarr(tmp_path / "a.zarr", "yx")
+    chunk = tmp_path / "a.zarr" / "s0" / "c" / "1" / "1"
+    chunk.unlink()
+    chunk.mkdir()
+    with (
+        open_stack(tmp_path / "a.zarr") as stack,
+        pytest.raises(UserError, match=r"is damaged \(1 is no file\)"),
+    ):
+        stack.read()
+
+
+def test_the_channel_axis_of_an_array(tmp_path):
+    pixels = pixels_of("cyx")
+    zarr.create_array(tmp_path / "a.zarr", data=pixels, chunks=(1, 16, 16))
+    with open_stack(tmp_path / "a.zarr", channel_axis=0) as stack:
+        assert stack.header.samples == len(pixels)
+        np.testing.assert_array_equal(stack.read(), pixels.transpose(1, 2, 0))
+
+
+def test_transparency_has_no_place_in_a_store(tmp_path):
+    PIL.Image.new("RGBA", (9, 7)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"OME-Zarr can't hold transparency; end the name in \.tif"):
+        copied(tmp_path / "a.png", tmp_path / "b.zarr")

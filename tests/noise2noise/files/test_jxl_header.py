@@ -1,0 +1,100 @@
+"""What the first bits of a JPEG XL say, bit by bit: much of it no encoder at hand writes."""
+
+import struct
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from noise2noise.errors import UserError
+from noise2noise.files import jxl_header, open_stack
+from noise2noise.files.guard import UnusableError
+
+Field = tuple[int, int]
+"""How many bits, and the number that they hold."""
+
+SQUARE: list[Field] = [(1, 1), (5, 1), (3, 1)]  # 16 rows, and as many columns
+UNUSUAL: list[Field] = [*SQUARE, (1, 0)]
+NO_EXTRAS: list[Field] = [(1, 0)]
+DEEP: list[Field] = [(1, 0), (2, 3), (6, 15), (1, 1)]  # 16 bits a sample
+NO_CHANNEL: list[Field] = [(2, 0), (1, 0)]
+SRGB: list[Field] = [(1, 1)]
+END: list[Field] = [(2, 0), (1, 1)]
+
+
+def stream(*fields: Field) -> bytes:
+    number = place = 0
+    for count, value in fields:
+        number |= value << place
+        place += count
+    return b"\xff\x0a" + number.to_bytes(-(-place // 8), "little")
+
+
+def test_everything_may_be_as_usual():
+    assert jxl_header.header(stream(*SQUARE, (1, 1))) == jxl_header.JxlHeader(16, 16)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [(1, 0), (1, 0), (1, 0)],
+        [(1, 1), *SQUARE, (1, 0), (1, 0)],
+        [(1, 0), (1, 1), (1, 1), (2, 2), (5, 3), (3, 1), (1, 0)],
+        [(1, 0), (1, 1), (1, 0), (2, 0), (6, 9), (3, 0), (2, 1), (8, 7), (1, 0)],
+        [(1, 0), (1, 0), (1, 1), (2, 2), (10, 24), (2, 3), (10, 1), (2, 1), (3, 5), (1, 0)],
+    ],
+    ids=["nothing", "another size", "a preview", "an oblong preview", "an animation"],
+)
+@pytest.mark.parametrize("orientation", [3, 4])
+def test_what_is_not_of_interest_is_passed_over(between, orientation):
+    extras = [(1, 1), (3, orientation), *between]
+    found = jxl_header.header(stream(*UNUSUAL, *extras, *DEEP, *NO_CHANNEL, *SRGB))
+    assert (found.turned, found.bits, found.samples) == (orientation == 4, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "kind", [[(2, 2), (4, 0)], [(2, 2), (4, 3)]], ids=["a spot colour", "a mosaic"]
+)
+def test_channels_of_other_kinds_and_grey_of_its_own_white(kind):
+    named = [(1, 0), *kind, (1, 0), (2, 0), (2, 0), (2, 1), (4, 1), (8, 97)]
+    rest = [(64, 2**63)] if kind[1] == (4, 0) else [(2, 1), (2, 2)]
+    white = [(1, 0), (1, 0), (2, 1), (2, 2), (4, 0), (2, 0), (19, 5), (2, 3), (21, 7)]
+    curve = [(1, 0), (2, 2), (4, 11), (2, 0)]
+    found = jxl_header.header(
+        stream(*UNUSUAL, *NO_EXTRAS, *DEEP, (2, 1), *named, *rest, (1, 0), *white, *curve)
+    )
+    assert (found.extra, found.alpha, found.grey, found.srgb) == (1, False, True, False)
+    assert found.samples == 2
+
+
+def test_a_header_without_an_end_is_refused():
+    with pytest.raises(UnusableError, match="its header has no end"):
+        jxl_header.header(stream(*SQUARE))
+
+
+def test_colours_are_not_changed_where_more_follows_than_was_written():
+    said = [*UNUSUAL, *NO_EXTRAS, *DEEP, *NO_CHANNEL, *SRGB]
+    assert jxl_header.recoloured(stream(*said, *END), "1") == stream(*said, *END)
+    with pytest.raises(ValueError, match="more in the header"):
+        jxl_header.recoloured(stream(*said, (2, 1), (1, 1)), "10")
+
+
+def test_integers_of_more_than_16_bits_are_refused(tmp_path: Path):
+    wide = [(1, 0), (2, 3), (6, 23), (1, 1)]
+    said = stream(*UNUSUAL, *NO_EXTRAS, *wide, *NO_CHANNEL, *SRGB, *END)
+    (tmp_path / "a.jxl").write_bytes(said + bytes(99))
+    with pytest.raises(UserError, match="has 24 bits a sample; save it with 8 or 16 bits"):
+        open_stack(tmp_path / "a.jxl")
+
+
+def test_a_box_may_say_its_length_in_64_bits(tmp_path: Path):
+    pixels = np.arange(99, dtype=np.uint8).reshape(9, 11)
+    data = imagecodecs.jpegxl_encode(pixels, lossless=True, usecontainer=True)
+    place = data.index(b"jxlc") - 4
+    (length,) = struct.unpack_from(">I", data, place)
+    length = length or len(data) - place
+    head = struct.pack(">I4sQ", 1, b"jxlc", length + 8)
+    (tmp_path / "a.jxl").write_bytes(data[:place] + head + data[place + 8 :])
+    with open_stack(tmp_path / "a.jxl") as stack:
+        np.testing.assert_array_equal(stack.read()[..., 0], pixels)
