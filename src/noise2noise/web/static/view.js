@@ -194,7 +194,10 @@ export class View {
     }
     this.progress(done, count);
     const results = tiles.filter(({ right }) => right > cut).map((tile) => ({ kind: after, ...tile }));
-    this.source.want(this.sorted(missing, cut), this.around(after, cut), this.mode === "before" ? [] : results);
+    // Of what is right of the divider, too, the picture before: strengths are mixed with it.
+    const under = results.map((tile) => ({ ...tile, kind: "before" }));
+    const needed = [...this.sorted(missing, cut), ...under];
+    this.source.want(needed, this.around(after, cut), this.mode === "before" ? [] : results);
   }
 
   paintTile(context, kind, tile) {
