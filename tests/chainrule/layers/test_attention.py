@@ -199,6 +199,15 @@ def test_dropout_drops_weights_and_scales_the_others(assert_near, causal):
         assert_near(got, x.grad)
 
 
+def test_no_queries_have_no_answers():
+    layer, x = MultiHeadAttention(8, 2), torch.randn(3, 2, 8)
+    y, back = layer.pullback(x[:0], x, x)
+    assert y.shape == (0, 2, 8)
+    gradients = back(torch.ones(0, 2, 8))
+    assert [g.shape[0] for g in gradients] == [0, 3, 3]
+    assert not gradients[1].any()
+
+
 def test_dropout_is_for_training_and_repeats_by_the_seed():
     attention, x = MultiHeadAttention(8, 2, dropout=0.5), torch.randn(6, 2, 8)
     torch.manual_seed(1)

@@ -88,12 +88,13 @@ def attention_grad(
 
 def _by_head(x: Tensor, heads: int) -> Tensor:
     """(N, L, E) -> (N, H, L, d), without gaps."""
-    return x.reshape(*x.shape[:2], heads, -1).transpose(1, 2).contiguous()
+    parts = (heads, x.shape[2] // heads)  # said in full, since there may be no queries
+    return x.reshape(*x.shape[:2], *parts).transpose(1, 2).contiguous()
 
 
 def _joined(x: Tensor) -> Tensor:
     """(N, H, L, d) -> (N, L, E)."""
-    return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], -1)
+    return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], x.shape[1] * x.shape[3])
 
 
 def _factor(queries: Tensor) -> float:
