@@ -68,7 +68,7 @@ def test_workers_get_what_was_asked_for(run, photo, monkeypatch, stand_ins):
         def __exit__(self, *_):
             return None
 
-    def shared_out(client, errand, stack, threads):
+    def shared_out(client, errand, stack, threads, device):
         assert (client, threads) == ("the client", 1)
         given.append(errand)
         return Outcome(Survey(0, 0, 0, 0), 7)

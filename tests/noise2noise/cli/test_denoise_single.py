@@ -17,7 +17,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Callable[.
     sizes = {"width": 4, "depth": 1, "blocks": 1}
     weights = [
         make_model(f"weights/{name}.safetensors", "guided", channels=channels, **sizes)
-        for name, channels in {"photo": 3, "grey": 1}.items()
+        for name, channels in {"photo": 3, "grey": 1, "camera": 3}.items()
     ]
     for module in ("shipped", "denoiser"):
         monkeypatch.setattr(f"noise2noise.{module}.WEIGHTS", weights[0].parent)
