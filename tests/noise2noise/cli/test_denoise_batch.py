@@ -487,5 +487,5 @@ def test_several_files_are_in_flight_and_one_network_computes_at_a_time(
         return result
 
     monkeypatch.setattr(Network, "run", watched)
-    assert done("denoise", folder, "-o", "clean").count("->") == 6
+    assert done("denoise", folder, "-o", "clean", "--model", "photo").count("->") == 6
     assert most
