@@ -19,6 +19,7 @@ import torch
 from chainrule import backend, fuse
 from noise2noise import networks
 from noise2noise.data import PairSource, batches
+from noise2noise.data.minibatches import Plan, drawing
 from noise2noise.device import batches_on, in_words
 from noise2noise.fit import Observer, Steps, Trainer, TrainingConfig, TrainingStopped, configure
 from noise2noise.fit.observer import Epoch
@@ -97,15 +98,18 @@ def train(asked: argparse.Namespace, device: torch.device, clock: Clock) -> None
 
 
 def _host_speed(config: TrainingConfig, source: PairSource, seconds: float) -> float:
-    """Crops a second that are cut and corrupted, by as many threads as the run has."""
-    made, started = 0, time.perf_counter()
-    drawn = batches(source, config.batch_size, config.seed, 0, workers=config.workers)
-    for x, _ in drawn:
-        made += len(x)
-        if time.perf_counter() - started > seconds:
-            break
-    drawn.close()
-    return made / (time.perf_counter() - started)
+    """Crops a second that are cut and corrupted, by as many processes as the run has."""
+    plan, processes = Plan(source, config.batch_size, config.seed), config.workers or 1
+    with drawing(plan, processes) as drawers:
+        drawn = batches(source, config.batch_size, config.seed, 0, drawers=drawers)
+        next(drawn)  # for which the processes begin
+        made, started = 0, time.perf_counter()
+        for x, _ in drawn:
+            made += len(x)
+            if time.perf_counter() - started > seconds:
+                break
+        drawn.close()
+        return made / (time.perf_counter() - started)
 
 
 def _device_speed(

@@ -44,11 +44,16 @@ class Average:
         """Take the model's present weights into the average."""
         self.steps += 1
         share = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
+        averaged, present = [], []
         for name, value in self.model.named_tensors():
             if value.is_floating_point():
-                self._values[name].lerp_(value, share)
+                averaged.append(self._values[name])
+                present.append(value)
             else:
                 self._values[name].copy_(value)
+        if averaged:
+            # On a GPU one launch for many.
+            torch._foreach_lerp_(averaged, present, share)  # pyright: ignore[reportPrivateImportUsage]
 
     @contextmanager
     def applied(self) -> Iterator[None]:

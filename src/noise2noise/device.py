@@ -7,6 +7,7 @@ while the one before is computed with; nothing else of this package moves any.
 from __future__ import annotations
 
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from typing import Any
 
@@ -121,22 +122,26 @@ Batch = tuple[Tensor, Tensor]
 def batches_on(
     device: torch.device, batches: Generator[Batch, None, None]
 ) -> Generator[Batch, None, None]:
-    """The batches, on a device. To CUDA each is copied while the one before it is computed with."""
+    """The batches, on a device. Each is waited for, and copied, while the one before it is computed
+    with."""
     if device == CPU:
         return batches
     return _ahead(_Way(device), batches)
 
 
 def _ahead(way: _Way, batches: Generator[Batch, None, None]) -> Generator[Batch, None, None]:
-    with closing(batches):
-        leaving = None
-        for batch in batches:
-            sent = way.send(batch)
-            if leaving is not None:
-                yield way.arrived(*leaving)
-            leaving = sent
-        if leaving is not None:
-            yield way.arrived(*leaving)
+    def send() -> tuple[Batch, Any] | None:
+        batch = next(batches, None)
+        return None if batch is None else way.send(batch)
+
+    with closing(batches), ThreadPoolExecutor(1, thread_name_prefix="way") as pool:
+        leaving = pool.submit(send)
+        while True:
+            sent = leaving.result()
+            if sent is None:
+                return
+            leaving = pool.submit(send)
+            yield way.arrived(*sent)
 
 
 class _Way:

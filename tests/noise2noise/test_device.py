@@ -4,6 +4,7 @@ meta device, whose tensors refuse to meet the CPU's, stands for one where values
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
@@ -92,21 +93,47 @@ def test_a_training_step_stays_on_its_device(name):
     assert home(model) == y.device == value.device == META
 
 
-def test_a_batch_leaves_before_the_one_before_it_is_computed_with_and_none_is_lost():
-    made = []
+def test_a_batch_leaves_while_the_one_before_it_is_computed_with_and_none_is_lost():
+    made = [threading.Event() for _ in range(4)]
 
     def source() -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
         for size in range(1, 4):
-            made.append(size)
+            made[size - 1].set()
             yield torch.zeros(size), torch.zeros(size, 1)
-        made.append("closed")
+        made[3].set()
 
-    ahead = [(len(x), y.shape, x.device, made[-1]) for x, y in batches_on(META, source())]
-    assert ahead == [
-        (1, (1, 1), META, 2),
-        (2, (2, 1), META, 3),
-        (3, (3, 1), META, "closed"),
-    ]
+    sizes = []
+    for x, y in batches_on(META, source()):
+        assert made[len(x)].wait(10)  # the next one is made although this one is still here
+        sizes.append((len(x), y.shape, x.device))
+    assert sizes == [(1, (1, 1), META), (2, (2, 1), META), (3, (3, 1), META)]
+
+
+def test_batches_that_are_not_asked_for_any_more_end_with_those_who_make_them():
+    ended = threading.Event()
+
+    def source() -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
+        try:
+            while True:
+                yield torch.zeros(1), torch.zeros(1)
+        finally:
+            ended.set()
+
+    ahead = batches_on(META, source())
+    next(ahead)
+    ahead.close()
+    assert ended.is_set()
+
+
+def test_an_error_of_a_batch_on_its_way_is_raised():
+    def source() -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
+        yield torch.zeros(1), torch.zeros(1)
+        raise UserError("no more")
+
+    ahead = batches_on(META, source())
+    next(ahead)
+    with pytest.raises(UserError, match="no more"):
+        next(ahead)
 
 
 def test_on_the_cpu_batches_are_the_source_itself():

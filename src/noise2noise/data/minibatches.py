@@ -7,14 +7,18 @@ each of its operations on large tensors, on processors that the kernels' threads
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Generator, Iterable
+import functools
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
 
 from noise2noise.data import streams
+from noise2noise.data.drawing import POSSIBLE, Drawers
 from noise2noise.data.source import PairSource
 from noise2noise.data.words import at_least
 
@@ -27,6 +31,72 @@ def steps_per_epoch(source: PairSource, batch_size: int) -> int:
     return -(-len(source) // batch_size)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The mini-batches of a source; called with an epoch and a place in it, it draws one.
+
+    The order of an epoch follows from `(seed, epoch)`, each `DRAWN_TOGETHER` crops of a batch from
+    `(seed, epoch, the batch's place in the order, theirs in the batch)`. So neither who draws nor
+    where one starts changes a bit.
+
+    Attributes:
+        source: where the pairs come from.
+        batch_size: pairs in a batch, at least 1; the last batch holds what is left.
+        seed: what the randomness follows from, 0 or more.
+        share: (k, n) makes the k-th of n shares of each batch, which may be empty; those of several
+            processes, one after another, are the batch.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    source: PairSource
+    batch_size: int
+    seed: int
+    share: tuple[int, int] = (0, 1)
+
+    def __post_init__(self) -> None:
+        at_least(1, "batch_size", self.batch_size)
+        k, n = self.share
+        if not 0 <= k < n:
+            raise ValueError(f"share must be one of n, (0, n) to (n - 1, n); got {self.share}")
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return steps_per_epoch(self.source, self.batch_size)
+
+    @property
+    def values(self) -> int:
+        """Numbers in a batch, of both sides together, at most."""
+        sides = 3 if self.source.is_telling else 2
+        return self.batch_size * sides * self.source.channels * self.source.crop**2
+
+    def __call__(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The batch at a place of an epoch."""
+        chosen = self._order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        pieces, (k, n) = range(0, len(chosen), DRAWN_TOGETHER), self.share
+        drawn = [
+            self.source.batch(
+                chosen[place : place + DRAWN_TOGETHER],
+                np.random.default_rng((streams.BATCH, self.seed, epoch, step, place)),
+            )
+            for place in pieces[len(pieces) * k // n : len(pieces) * (k + 1) // n]
+        ]
+        if not drawn:
+            drawn = [self.source.batch(chosen[:0], np.random.default_rng(0))]
+        inputs, targets = (np.concatenate(side) for side in zip(*drawn, strict=True))
+        return inputs, targets
+
+    @functools.cached_property
+    def _order(self) -> Callable[[int], np.ndarray]:
+        def order(epoch: int) -> np.ndarray:
+            rng = np.random.default_rng((streams.ORDER, self.seed, epoch))
+            return rng.permutation(len(self.source))
+
+        return functools.lru_cache(maxsize=2)(order)
+
+
 def batches(
     source: PairSource,
     batch_size: int,
@@ -35,54 +105,57 @@ def batches(
     start: int = 0,
     workers: int = 2,
     share: tuple[int, int] = (0, 1),
+    drawers: Drawers | None = None,
 ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
     """One epoch in random order: (inputs, targets), float32 `(N, C, crop, crop)` each.
 
-    The order follows from `(seed, epoch)`, each `DRAWN_TOGETHER` crops of a batch from
-    `(seed, epoch, the batch's place in the order, theirs in the batch)`. So neither the number of
-    workers nor where one starts changes a bit: `batches(..., start=k)` equals `batches(...)`
-    without its first k, and the shares of several processes, one after another, are the batch.
-    Where noise has to be drawn, threads prepare a few batches ahead; they end when the iterator is
-    used up or closed, and their errors are raised here.
+    `batches(..., start=k)` equals `batches(...)` without its first k, whatever the number of
+    workers. Where noise has to be drawn, threads prepare a few batches ahead; they end when the
+    iterator is used up or closed, and their errors are raised here.
 
     Arguments:
-        source: where the pairs come from.
-        batch_size: pairs in a batch, at least 1; the last batch holds what is left.
-        seed, epoch: what the randomness follows from, 0 or more.
+        source, batch_size, seed, share: as `Plan`.
+        epoch: from 0.
         start: how many batches to skip.
         workers: threads that prepare batches, at least 1.
-        share: (k, n) makes the k-th of n shares of each batch, which may be empty.
+        drawers: processes that prepare those of the same plan in the place of threads. What they
+            made is overwritten when as many more were asked for as there are processes.
 
     Raises:
         ValueError: a number is out of range.
     """
-    steps = steps_per_epoch(source, at_least(1, "batch_size", batch_size))
+    plan = Plan(source, batch_size, seed, share)
     at_least(1, "workers", workers)
-    k, n = share
-    if not 0 <= k < n:
-        raise ValueError(f"share must be one of n, (0, n) to (n - 1, n); got {share}")
-    if not 0 <= start <= steps:
-        raise ValueError(f"start must be from 0 to {steps}, the batches of an epoch; got {start}")
-    order = np.random.default_rng((streams.ORDER, seed, epoch)).permutation(len(source))
+    if not 0 <= start <= plan.steps:
+        raise ValueError(
+            f"start must be from 0 to {plan.steps}, the batches of an epoch; got {start}"
+        )
+    steps = range(start, plan.steps)
+    if drawers is not None:
+        drawn = drawers.batches(epoch, steps)
+    elif source.takes_time:
+        drawn = _prefetched(functools.partial(plan, epoch), steps, workers)
+    else:
+        drawn = (plan(epoch, step) for step in steps)
+    return _tensors(drawn)
 
-    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = order[step * batch_size : (step + 1) * batch_size]
-        pieces = range(0, len(chosen), DRAWN_TOGETHER)
-        drawn = [
-            source.batch(
-                chosen[place : place + DRAWN_TOGETHER],
-                np.random.default_rng((streams.BATCH, seed, epoch, step, place)),
-            )
-            for place in pieces[len(pieces) * k // n : len(pieces) * (k + 1) // n]
-        ]
-        if not drawn:
-            drawn = [source.batch(chosen[:0], np.random.default_rng(0))]
-        inputs, targets = (np.concatenate(side) for side in zip(*drawn, strict=True))
-        return torch.from_numpy(inputs), torch.from_numpy(targets)
 
-    if source.takes_time:
-        return _prefetched(batch, range(start, steps), workers)
-    return (batch(step) for step in range(start, steps))
+def _tensors(
+    drawn: Generator[tuple[np.ndarray, np.ndarray], None, None],
+) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
+    with closing(drawn):
+        for inputs, targets in drawn:
+            yield torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+@contextmanager
+def drawing(plan: Plan, processes: int) -> Iterator[Drawers | None]:
+    """Processes that draw the batches of a plan, where that takes time and they are to be had."""
+    if processes < 2 or not (POSSIBLE and plan.source.takes_time):
+        yield None
+        return
+    with Drawers(plan, plan.values, processes) as drawers:
+        yield drawers
 
 
 Item = TypeVar("Item")

@@ -177,8 +177,12 @@ class TrainingConfig(BaseModel):
         "Each process of several keeps a part of the optimizer's state: less memory.",
     )
     seed: int = _option(_TRAINING, 0, "Makes the run repeatable.", ge=0)
-    workers: int = _option(
-        _RUN, 2, "Threads that prepare batches; changes nothing but the speed.", ge=1
+    workers: int | None = _option(
+        _RUN,
+        None,
+        "Threads that prepare batches, by default 2; processes, one for each core, where they are "
+        "for a GPU. Changes nothing but the speed.",
+        ge=1,
     )
     device: str = _option(
         _RUN, "auto", "What computes: auto, cpu, cuda, cuda:1; by default a GPU if there is one."

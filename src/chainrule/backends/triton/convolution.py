@@ -41,79 +41,90 @@ _PARTS = 1 if INTERPRETED else 64
 """Into how many parts a weight's gradient may be split."""
 
 
-@tuned(_BLOCKS, ["M", "C", "O", "KH", "KW", "TRANSPOSED", "KIND_IN"])
-@triton.jit
+@tuned(_BLOCKS, ["EXTENT", "C", "O", "KH", "KW", "ZH", "ZW", "TRANSPOSED", "KIND_IN"])
+@triton.jit(do_not_specialize=["M", "HO", "WO", "HI", "WI", "EXTENT"])
 def _gather(
     x, y, w, bias, out,
-    M, HO, WO, HI, WI, C, O,
+    M, HO, WO, HI, WI, C, O, EXTENT,
     xn, xc, xh, xw, yn, yc, yh, yw,
-    wg, wc, wo, wu, wv,
     on, oc, oh, ow,
-    SH, SW, DH, DW, PH, PW, UH, UW,
+    SH, SW, DH, DW, PH, PW, UH, UW, ZH, ZW,
     slope_in, slope_out,
     KH: tl.constexpr, KW: tl.constexpr,
     TRANSPOSED: tl.constexpr, KIND_IN: tl.constexpr, KIND_OUT: tl.constexpr,
     BIASED: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    group = tl.program_id(2)
+    phase = tl.program_id(2) % (ZH * ZW)
+    group = tl.program_id(2) // (ZH * ZW)
+    first_i = phase // ZW
+    first_j = phase % ZW
     m = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     o = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    n = (m // (HO * WO)).to(tl.int64)
-    i = m // WO % HO
-    j = m % WO
+    high = tl.cdiv(HO, ZH)
+    wide = tl.cdiv(WO, ZW)
+    n = (m // (high * wide)).to(tl.int64)
+    i = m // wide % high * ZH + first_i
+    j = m % wide * ZW + first_j
+    known = (m < M) & (i < HO) & (j < WO)
+    first_u = (first_i + PH) % ZH
+    first_v = (first_j + PW) % ZW
+    taps = tl.cdiv(KW - first_v, ZW)
+    pieces = tl.cdiv(C, DEPTH)
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
-    for u in range(KH):
-        for v in range(KW):
-            if TRANSPOSED:
-                row = i + PH - u * DH
-                column = j + PW - v * DW
-                there = (m < M) & (row >= 0) & (column >= 0)
-                there &= (row % SH == 0) & (column % SW == 0)
-                row = row // SH
-                column = column // SW
-                there &= (row < HI) & (column < WI)
-            else:
-                row = i * SH + u * DH - PH
-                column = j * SW + v * DW - PW
-                there = (m < M) & (row >= 0) & (column >= 0)
-                row = row // UH
-                column = column // UW
-                there &= (row < HI) & (column < WI)
-            row = tl.where(there, row, 0)
-            column = tl.where(there, column, 0)
-            at = n * xn + row * xh + column * xw
+    # One loop over taps and channels, so that loads run ahead across taps, too.
+    for step in range(tl.cdiv(KH - first_u, ZH) * taps * pieces):
+        tap = step // pieces
+        c = step % pieces * DEPTH + tl.arange(0, DEPTH)
+        u = first_u + tap // taps * ZH
+        v = first_v + tap % taps * ZW
+        if TRANSPOSED:
+            row = i + PH - u * DH
+            column = j + PW - v * DW
+            there = known & (row >= 0) & (column >= 0)
+            there &= (row % SH == 0) & (column % SW == 0)
+            row = row // SH
+            column = column // SW
+        else:
+            row = i * SH + u * DH - PH
+            column = j * SW + v * DW - PW
+            there = known & (row >= 0) & (column >= 0)
+            row = row // UH
+            column = column // UW
+        there &= (row < HI) & (column < WI)
+        row = tl.where(there, row, 0)
+        column = tl.where(there, column, 0)
+        inside = there[:, None] & (c < C)[None, :]
+        channel = (group * C + c)[None, :]
+        at = n * xn + row * xh + column * xw
+        a = tl.load(x + at[:, None] + channel * xc, mask=inside, other=0.0)
+        if KIND_IN != "":
             at_y = n * yn + row * yh + column * yw
-            for first in range(0, C, DEPTH):
-                c = first + tl.arange(0, DEPTH)
-                inside = there[:, None] & (c < C)[None, :]
-                channel = (group * C + c)[None, :]
-                a = tl.load(x + at[:, None] + channel * xc, mask=inside, other=0.0)
-                if KIND_IN != "":
-                    after = tl.load(y + at_y[:, None] + channel * yc, mask=inside, other=0.0)
-                    g = deactivated(a.to(tl.float32), after.to(tl.float32), KIND_IN, slope_in)
-                    a = g.to(x.dtype.element_ty)
-                b = tl.load(
-                    w + group * wg + c[:, None] * wc + o[None, :] * wo + u * wu + v * wv,
-                    mask=(c < C)[:, None] & (o < O)[None, :],
-                    other=0.0,
-                )
-                total = tl.dot(a, b, total, input_precision=PRECISION)
+            after = tl.load(y + at_y[:, None] + channel * yc, mask=inside, other=0.0)
+            g = deactivated(a.to(tl.float32), after.to(tl.float32), KIND_IN, slope_in)
+            a = g.to(x.dtype.element_ty)
+        at_w = (((group * O + o) * KH + u) * KW + v) * C
+        b = tl.load(
+            w + at_w[None, :] + c[:, None],
+            mask=(c < C)[:, None] & (o < O)[None, :],
+            other=0.0,
+        )
+        total = tl.dot(a, b, total, input_precision=PRECISION)
     if BIASED:
         total += tl.load(bias + group * O + o, mask=o < O, other=0.0).to(tl.float32)[None, :]
     total = activated(total, KIND_OUT, slope_out)
     tl.store(
         out + (n * on + i * oh + j * ow)[:, None] + (group * O + o)[None, :] * oc,
         total.to(out.dtype.element_ty),
-        mask=(m < M)[:, None] & (o < O)[None, :],
+        mask=known[:, None] & (o < O)[None, :],
     )
 
 
-@tuned(_BLOCKS, ["M", "A", "B", "KH", "KW"])
-@triton.jit
+@tuned(_BLOCKS, ["EXTENT", "A", "B", "KH", "KW"])
+@triton.jit(do_not_specialize=["M", "HS", "WS", "HL", "WL", "SPLIT", "EXTENT"])
 def _correlate(
     small, large, y, parts,
-    M, HS, WS, HL, WL, A, B, SPLIT,
+    M, HS, WS, HL, WL, A, B, SPLIT, EXTENT,
     sn, sc, sh, sw, ln, lc, lh, lw, yn, yc, yh, yw,
     SH, SW, DH, DW, PH, PW, UH, UW,
     slope,
@@ -237,7 +248,7 @@ def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tu
     ](
         small, large, y, parts,
         pixels, *image_size(small), *image_size(large), rows, large.shape[1] // groups, split,
-        *small.stride(), *large.stride(), *y.stride(),
+        _extent(pixels), *small.stride(), *large.stride(), *y.stride(),
         *window.stride, *window.dilation, window.pads[0], window.pads[2], *layers.scale,
         layers.epilogue.slope,
         *kernel, layers.epilogue.activation, not layers.transposed, precision(x),
@@ -271,24 +282,39 @@ def _launch_gather(
     """out from x; `before` is the activation whose gradient x is read through, at its output y."""
     groups, window = layers.groups, layers.window
     inputs, outputs = x.shape[1] // groups, out.shape[1] // groups
-    first, second, *taps = weight.stride()
-    # The filters' first dimension is that of the products' inputs, or that of their outputs.
-    strides = (inputs * first, first, second) if transposed else (outputs * first, second, first)
-    rows = out.shape[0] * out.shape[2] * out.shape[3]
+    # With a stride, what is put apart is put together by phases: pixels that see the same taps.
+    phases = window.stride if transposed and window.dilation == (1, 1) else (1, 1)
+    high, wide = (triton.cdiv(*each) for each in zip(image_size(out), phases, strict=True))
+    rows = out.shape[0] * high * wide
     _gather[
         lambda meta: (
             triton.cdiv(rows, meta["ROWS"]),
             triton.cdiv(outputs, meta["COLUMNS"]),
-            groups,
+            groups * phases[0] * phases[1],
         )
     ](
-        x, y, weight, x if bias is None else bias, out,
-        rows, *image_size(out), *image_size(x), inputs, outputs,
-        *x.stride(), *y.stride(), *strides, *taps, *out.stride(),
-        *window.stride, *window.dilation, window.pads[0], window.pads[2], *layers.scale,
+        x, y, _packed(weight, groups, transposed), x if bias is None else bias, out,
+        rows, *image_size(out), *image_size(x), inputs, outputs, _extent(rows),
+        *x.stride(), *y.stride(), *out.stride(),
+        *window.stride, *window.dilation, window.pads[0], window.pads[2], *layers.scale, *phases,
         before[1], after[1],
         *window.kernel, transposed, before[0], after[0], bias is not None, precision(x),
     )  # fmt: skip
+
+
+def _packed(weight: Tensor, groups: int, transposed: bool) -> Tensor:
+    """The filters as products read them, (G, O, KH, KW, C): along the inputs without a gap.
+
+    Their first dimension is that of the products' inputs if `transposed`, or that of the outputs.
+    """
+    apart = weight.unflatten(0, (groups, -1))
+    order = (0, 2, 3, 4, 1) if transposed else (0, 1, 3, 4, 2)
+    return apart.permute(order).contiguous()
+
+
+def _extent(rows: int) -> int:
+    """About how many rows there are: blocks that are best for some are best for a few more."""
+    return triton.next_power_of_2(rows)
 
 
 def _empty(like: Tensor, n: int, channels: int, size: Pair) -> Tensor:

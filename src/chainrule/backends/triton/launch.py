@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
+import triton.testing
 from torch import Tensor
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -76,7 +77,13 @@ def tuned(configs: list[Any], key: list[str]) -> Any:
     """A kernel whose blocks are chosen by trying them, once for each key, and kept on the disk."""
     if INTERPRETED:
         return triton.heuristics({name: _first(configs, name) for name in configs[0].kwargs})
-    return triton.autotune(configs, key, cache_results=True)
+    return triton.autotune(configs, key, do_bench=_milliseconds, cache_results=True)
+
+
+def _milliseconds(launch: Any, quantiles: Any) -> Any:
+    """What a launch takes: measured for long enough to tell blocks apart that differ by as much as
+    one notices. A network has a hundred keys, so that Triton's eighth of a second adds up."""
+    return triton.testing.do_bench(launch, warmup=2, rep=10, quantiles=quantiles)
 
 
 def _first(configs: list[Any], name: str) -> Any:
