@@ -161,7 +161,17 @@ def _write(out: Path, result: dict[str, Any]) -> None:
 
 def _tests(paths: tuple[str, ...], device: torch.device, clock: Clock) -> str:
     """What pytest says of them in the end."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *paths]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-W",
+        "default",
+        "-p",
+        "no:cacheprovider",
+        *paths,
+    ]
     if device.type == "cuda" and importlib.util.find_spec("xdist"):
         command += ["-n", str(min(os.cpu_count() or 1, 8))]  # compiling kernels takes most of it
     limit = max(clock.left / 3, 1)
