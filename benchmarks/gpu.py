@@ -106,7 +106,6 @@ class Clock:
 
 def speed(scale: Scale, device: torch.device, out: Path, clock: Clock) -> dict[str, Any]:
     """Measure, print and write to `out` what isn't there yet, until the time is over."""
-    torch.set_float32_matmul_precision("high")
     result = _begun(out, device)
     if not result.get("tests", "").startswith("passed"):
         result["tests"] = _tests(scale.tests, device, clock)
@@ -173,7 +172,7 @@ def _tests(paths: tuple[str, ...], device: torch.device, clock: Clock) -> str:
         *paths,
     ]
     if device.type == "cuda" and importlib.util.find_spec("xdist"):
-        command += ["-n", str(min(os.cpu_count() or 1, 8))]  # compiling kernels takes most of it
+        command += ["-n", str(min(os.cpu_count() or 1, 16))]  # compiling kernels takes most of it
     limit = max(clock.left / 3, 1)
     try:
         done = subprocess.run(
@@ -356,6 +355,7 @@ def main() -> None:
         for name in TOY.networks:
             RECIPES[name] = RECIPES[name]._replace(side=4, sizes={"width": 2, "depth": 1})
     clock = Clock(asked.minutes)
+    torch.set_float32_matmul_precision("high")
     with computing(asked.toy, asked.device) as device:
         if asked.command == "train":
             from benchmarks.gpu_training import train  # the other needs nothing of it

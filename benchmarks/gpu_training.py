@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from benchmarks.gpu import Clock
 
 _SECONDS = 4  # that each side is measured for
+_EPOCH = 15  # seconds, at least
 _AFTERWARDS = 0.9  # of the time that is left; validation and files take some, too
 _TOY: dict[str, Any] = {
     "sizes": {"width": 2, "depth": 1},
@@ -76,13 +77,14 @@ def train(asked: argparse.Namespace, device: torch.device, clock: Clock) -> None
     host = _host_speed(config, data[0], seconds)
     steps = _device_speed(config, data[0], device, seconds)
     print(f"crops a second: the host's {host:.3g}, the device's {steps:.3g}", flush=True)
-    epochs = math.floor(_AFTERWARDS * clock.left * min(host, steps) / len(data[0]))
-    if asked.toy:
-        epochs = 1
+    crops = _AFTERWARDS * clock.left * min(host, steps)
+    # After an epoch come validation and files, which shall be little beside it.
+    passes = 1 if asked.toy else math.ceil(_EPOCH * min(host, steps) / len(data[0]))
+    epochs = 1 if asked.toy else math.floor(crops / len(data[0]) / passes)
     if epochs < 1:
         print("there is no time for a whole epoch: the run stops in its first")
     config = config.model_copy(update={"epochs": max(epochs, 1)})
-    trainer = Trainer(config, asked.out, watch, data)
+    trainer = Trainer(config, asked.out, watch, data, passes)
     try:
         trainer.fit()
     except TrainingStopped as stop:

@@ -162,6 +162,20 @@ def test_a_gpu_that_triton_does_not_compile_for_has_the_reference(monkeypatch):
     assert "triton" not in table._backends
 
 
+def test_without_compiled_kernels_what_is_registered_serves_all_the_same(monkeypatch):
+    monkeypatch.setattr(table, "_backends", {"reference": table.REFERENCE})
+    monkeypatch.setattr(table, "_standard", None)
+    monkeypatch.setitem(sys.modules, "chainrule._native", None)
+    monkeypatch.delitem(sys.modules, "chainrule.backends.native", raising=False)
+    monkeypatch.delenv("CHAINRULE_BACKEND", raising=False)
+    table._backends["toy"] = table._as_backend(Counting(), "toy", (("meta", torch.float32),))
+    assert chainrule.backend() == "reference"
+    assert chainrule.backend(device="meta") == "toy"
+    monkeypatch.setattr(table, "_standard", None)
+    monkeypatch.setenv("CHAINRULE_BACKEND", "reference")  # wished for, it is for all
+    assert chainrule.backend(device="meta") == "reference"
+
+
 def test_a_registered_backend_serves_its_device_and_dtype_and_has_a_name():
     toy, before = Counting(), chainrule.backend()
     register("toy", toy, serves=[("cpu", torch.float64)])

@@ -175,12 +175,12 @@ def _table() -> Table:
     return _standard
 
 
-def _with_registered(chosen: Backend) -> Table:
-    """What was registered for a device and dtype, and `chosen` over it."""
+def _with_registered(chosen: Backend | None) -> Table:
+    """What was registered for a device and dtype, and `chosen` over it where there is one."""
     if "triton" not in _backends and _new_gpu() and find_spec("triton"):
         _backends["triton"] = _named("triton")
     table = Table({}, REFERENCE.ops)
-    for each in (*_backends.values(), chosen):
+    for each in (*_backends.values(), *([chosen] if chosen else ())):
         if each.serves is not None or each is chosen:
             table = table.below(each)
     return table
@@ -197,7 +197,8 @@ def _new_gpu() -> bool:
 _OLDEST = (7, 5)  # Turing
 
 
-def _first_choice() -> Backend:
+def _first_choice() -> Backend | None:
+    """What was wished for, or the compiled kernels; None where neither is."""
     wish = os.environ.get("CHAINRULE_BACKEND")
     if wish:
         return _named(wish)
@@ -205,7 +206,7 @@ def _first_choice() -> Backend:
         return _named("native")
     except ImportError as error:
         logging.getLogger("chainrule").warning("%s", error)
-        return REFERENCE
+        return None
 
 
 def _named(name: str) -> Backend:

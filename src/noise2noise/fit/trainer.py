@@ -85,6 +85,8 @@ class Trainer:
         folder: where the run is kept; created if need be.
         observer: is told what happens, and may stop it; silent by default.
         data: what `open_data` makes of the configuration, where that was done already.
+        passes: how often an epoch goes over the data, where that isn't to follow from their number;
+            a run that is gone on with keeps it.
 
     Attributes:
         device: what computes.
@@ -103,6 +105,7 @@ class Trainer:
         folder: str | Path,
         observer: Observer | None = None,
         data: tuple[PairSource, ValidationSet] | None = None,
+        passes: int | None = None,
     ) -> None:
         self.config, self.files = config, RunFolder(folder)
         self.observer = Observer() if observer is None else observer
@@ -121,7 +124,7 @@ class Trainer:
         self.steps = Steps(self.model, self.loss, self.optimizer, config.clip_norm)
         self.average = None if config.ema is None else Average(self.model, config.ema)
         self._whole = self.source
-        self._plan(_passes(config, len(self.source)))
+        self._plan(passes or _passes(config, len(self.source)))
         self.position = Position()
         for note in self.source.notes:
             self.observer.on_message(note)

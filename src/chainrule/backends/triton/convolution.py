@@ -15,6 +15,9 @@ added in a fixed order, so that results repeat bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -25,23 +28,37 @@ from chainrule.backends.block import Block
 from chainrule.backends.triton.launch import INTERPRETED, activated, deactivated, precision, tuned
 from chainrule.geometry import Pair, image_size
 
-# Rows, columns and depth of a block; small ones first, for the interpreter and small layers.
+# Rows, columns and depth of a block; the smallest first, for the interpreter and small layers.
 _BLOCKS = [
     triton.Config({"ROWS": rows, "COLUMNS": columns, "DEPTH": depth}, num_warps=warps, num_stages=3)
     for rows, columns, depth, warps in (
         (64, 16, 16, 4),
+        (128, 16, 32, 4),
         (128, 32, 32, 4),
         (128, 64, 32, 4),
         (128, 128, 32, 8),
         (64, 64, 64, 4),
         (256, 64, 32, 8),
+        (128, 128, 64, 8),
     )
 ]
 _PARTS = 1 if INTERPRETED else 64
 """Into how many parts a weight's gradient may be split."""
 
 
-@tuned(_BLOCKS, ["EXTENT", "C", "O", "KH", "KW", "ZH", "ZW", "TRANSPOSED", "KIND_IN"])
+def _gather_size(given: Mapping[str, Any]) -> tuple[int, int, int]:
+    return given["M"], given["O"], given["C"]
+
+
+def _correlate_size(given: Mapping[str, Any]) -> tuple[int, int, int]:
+    return given["A"], given["B"] * given["KH"] * given["KW"], given["M"]
+
+
+@tuned(
+    _BLOCKS,
+    ["EXTENT", "C", "O", "KH", "KW", "ZH", "ZW", "TRANSPOSED", "KIND_IN", "PRECISION"],
+    _gather_size,
+)
 @triton.jit(do_not_specialize=["M", "HO", "WO", "HI", "WI", "EXTENT"])
 def _gather(
     x, y, w, bias, out,
@@ -120,7 +137,7 @@ def _gather(
     )
 
 
-@tuned(_BLOCKS, ["EXTENT", "A", "B", "KH", "KW"])
+@tuned(_BLOCKS, ["EXTENT", "A", "B", "KH", "KW", "KIND", "PRECISION"], _correlate_size)
 @triton.jit(do_not_specialize=["M", "HS", "WS", "HL", "WL", "SPLIT", "EXTENT"])
 def _correlate(
     small, large, y, parts,

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -73,11 +74,35 @@ def grid(count: int) -> tuple[int]:
     return (triton.cdiv(count, FLAT),)
 
 
-def tuned(configs: list[Any], key: list[str]) -> Any:
-    """A kernel whose blocks are chosen by trying them, once for each key, and kept on the disk."""
+Size = Callable[[Mapping[str, Any]], tuple[int, int, int]]
+"""Rows, columns and depth of the product that a kernel computes, by its arguments."""
+
+
+def tuned(configs: list[Any], key: list[str], size: Size) -> Any:
+    """A kernel whose blocks are chosen by trying them, once for each key, and kept on the disk.
+
+    Arguments:
+        configs: with ROWS, COLUMNS and DEPTH; the first is for everything.
+        key: the arguments that the choice follows from.
+        size: blocks that are larger than the product aren't tried.
+    """
     if INTERPRETED:
         return triton.heuristics({name: _first(configs, name) for name in configs[0].kwargs})
-    return triton.autotune(configs, key, do_bench=_milliseconds, cache_results=True)
+
+    def filled(configs: list[Any], given: dict[str, Any], **more: Any) -> list[Any]:
+        rows, columns, depth = map(triton.next_power_of_2, size({**given, **more}))
+        return configs[:1] + [
+            each
+            for each in configs[1:]
+            if each.kwargs["ROWS"] <= max(rows, 64)
+            and each.kwargs["COLUMNS"] <= max(columns, 16)
+            and each.kwargs["DEPTH"] <= max(depth, 16)
+        ]
+
+    prune = {"early_config_prune": filled}
+    return triton.autotune(
+        configs, key, prune_configs_by=prune, do_bench=_milliseconds, cache_results=True
+    )
 
 
 def _milliseconds(launch: Any, quantiles: Any) -> Any:
