@@ -78,7 +78,18 @@ from chainrule.losses import (
     MSELoss,
 )
 from chainrule.module import Module, StateDictError, Tape, TapeError, accumulate, parameter
-from chainrule.optimizers import SGD, Adam, AdamW, Lion, Muon, Optimizer, RMSprop, clip_gradients
+from chainrule.ops import autocast
+from chainrule.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Lion,
+    LossScaler,
+    Muon,
+    Optimizer,
+    RMSprop,
+    clip_gradients,
+)
 from chainrule.profiler import Profile, profile
 from chainrule.recording import record
 from chainrule.schedules import (
@@ -147,6 +158,7 @@ __all__ = [
     "Lion",
     "LogMSE",
     "Loss",
+    "LossScaler",
     "MSELoss",
     "MaxPool2d",
     "Module",
@@ -188,6 +200,7 @@ __all__ = [
     "ZeroPad2d",
     "accumulate",
     "as_torch",
+    "autocast",
     "backend",
     "capture",
     "clip_gradients",

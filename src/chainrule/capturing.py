@@ -18,6 +18,7 @@ from torch import Tensor
 
 from chainrule import ops
 from chainrule.backends import backend, winograd
+from chainrule.backends.graphs import graphed
 from chainrule.backends.replay import Calls, CaptureError, recording
 from chainrule.backends.settings import threads
 
@@ -33,12 +34,16 @@ def capture(function: Callable[..., Any], *inputs: Tensor) -> Captured:
     recorded; step an optimizer, whose rates and counts of steps Python keeps; or make gradients,
     which are there unless they were set to None.
 
+    On a CUDA device the call becomes a CUDA graph, for which the function is called twice: kernels
+    are compiled the first time, and recorded the second, when they compute nothing.
+
     Args:
         function: of tensors; returns a tensor or a tuple of them.
         inputs: tensors as those that will come: shapes, strides, dtypes.
 
     Raises:
-        CaptureError: the function does what can't be recorded; the message says what.
+        CaptureError: the function does what can't be recorded, or the inputs are on a device that
+            records nothing; the message says what.
         TypeError: an input is no tensor, or the function returns something else.
 
     Example:
@@ -52,8 +57,18 @@ def capture(function: Callable[..., Any], *inputs: Tensor) -> Captured:
         if not isinstance(x, Tensor):
             raise TypeError(f"capture: expected the inputs to be tensors, got {type(x).__name__}")
     own = tuple(_copy(x) for x in inputs)
-    with torch.no_grad(), recording() as calls:
-        outputs = function(*own)
+    with torch.no_grad():
+        for x in own:
+            if x.device.type not in ("cpu", "cuda"):
+                raise CaptureError(
+                    f"no call on {x.device} can be recorded, but on the CPU and on CUDA devices; "
+                    "call the function itself"
+                )
+        if any(x.is_cuda for x in own):
+            calls, outputs = graphed(function, own)
+            return Captured(own, outputs, calls)
+        with recording() as calls:
+            outputs = function(*own)
     return Captured(own, outputs, calls)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from chainrule.backends.replay import recorded
 from chainrule.freezing import SparingTape
+from chainrule.ops import casting, casting_to
 from chainrule.profiling import profiler_runs, ranges
 from chainrule.state import StateDictError
 from chainrule.tape import Listener, Tape, TapeError, accumulate, first_line
@@ -117,7 +118,7 @@ class Module(Tree):
         tape.watch_outputs(*as_tuple(y))
         # Not y and the inputs themselves, which this pass must not keep alive.
         outputs = [_kind(each) for each in y] if isinstance(y, tuple) else _kind(y)
-        dtypes = [x.dtype for x in inputs]
+        dtypes, cast = [x.dtype for x in inputs], casting()
 
         def back(gy: Any, /, input_gradient: bool = True, listener: Listener | None = None) -> Any:
             nonlocal tape
@@ -128,7 +129,11 @@ class Module(Tree):
             spent.source_gradient = input_gradient
             if listener is not None:
                 spent.listen(listener)
-            gx = _placed(self, _back, self, gy, spent)
+            if cast is None and casting() is None:
+                gx = _placed(self, _back, self, gy, spent)
+            else:
+                with casting_to(cast):
+                    gx = _cast_back(_placed(self, _back, self, gy, spent), dtypes)
             if not input_gradient:
                 return None
             if not isinstance(gx, Tensor):
@@ -243,6 +248,15 @@ def _check_input_gradients(module: Module, gx: Any, dtypes: list[torch.dtype]) -
                 f"{first_line(module)}: back returned None for input {place}, but its gradient is "
                 "wanted; return it"
             )
+
+
+def _cast_back(gx: Any, dtypes: list[torch.dtype]) -> Any:
+    """The inputs' gradients in the inputs' types."""
+    if isinstance(gx, Tensor):
+        return gx.to(dtypes[0])
+    if not isinstance(gx, tuple) or len(gx) != len(dtypes):
+        return gx
+    return tuple(x.to(dtype) if isinstance(x, Tensor) else x for x, dtype in zip(gx, dtypes))  # noqa: B905
 
 
 def _back(module: Module, gy: Any, tape: Tape) -> Any:

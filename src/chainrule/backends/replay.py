@@ -89,12 +89,18 @@ def recording() -> Iterator[Calls]:
         CaptureError: something ran that can't be run again: a value was read, or a backend that is
             not ours computed.
     """
-    refuse("a call that is being recorded can't record another one")
     calls = Calls()
+    with noting(calls), around(partial(_recorded, calls)), _Operations(calls):
+        yield calls
+
+
+@contextmanager
+def noting(calls: Calls) -> Iterator[None]:
+    """Whoever asks `recorded` or calls `refuse` meanwhile, in this thread, meets this recording."""
+    refuse("a call that is being recorded can't record another one")
     token = _calls.set(calls)
     try:
-        with around(partial(_recorded, calls)), _Operations(calls):
-            yield calls
+        yield
     finally:
         _calls.reset(token)
 
@@ -104,8 +110,23 @@ def _recorded(calls: Calls, ops: Ops) -> Ops:
     if ops is REFERENCE.ops:  # all of it is PyTorch's operations, which are met by themselves
         return ops
     if ops.name != "native":
-        raise CaptureError(f"the backend {ops.name!r} computes unseen; only ours can be recorded")
+        return Ops(ops.name, _Unseen(ops.name))
     return Ops("native", _native_through(_Kernels(calls)))
+
+
+class _Unseen:
+    """A backend whose kernels nobody notes; it may be there, as long as it computes nothing."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, op: str) -> Callable[..., Any]:
+        def unseen(*_: Any, **__: Any) -> Any:
+            raise CaptureError(
+                f"the backend {self._name!r} computes unseen; only ours can be recorded"
+            )
+
+        return unseen
 
 
 def _native_through(kernels: _Kernels) -> SimpleNamespace:

@@ -30,6 +30,7 @@ from chainrule.ops.activation import (
     tanh_grad,
 )
 from chainrule.ops.attention import attention, attention_grad
+from chainrule.ops.casting import autocast, castable, casting, casting_to
 from chainrule.ops.checks import (
     check_target,
 )
@@ -154,6 +155,7 @@ __all__ = [
     "affine_grad",
     "attention",
     "attention_grad",
+    "autocast",
     "avg_pool2d",
     "avg_pool2d_grad",
     "binary_cross_entropy",
@@ -161,6 +163,8 @@ __all__ = [
     "block",
     "block_input_grad",
     "block_parameter_grads",
+    "casting",
+    "casting_to",
     "channel_statistics",
     "charbonnier_error_grad",
     "charbonnier_errors",
@@ -251,3 +255,5 @@ __all__ = [
     "upsample_nearest2d_grad",
     "zero",
 ]
+
+globals().update({op: castable(globals()[op]) for op in __all__ if op.islower()})

@@ -5,12 +5,14 @@ from chainrule.optimizers.clipping import clip_gradients
 from chainrule.optimizers.descent import SGD, RMSprop
 from chainrule.optimizers.muon import Muon
 from chainrule.optimizers.optimizer import Optimizer, Parameters
+from chainrule.optimizers.scaling import LossScaler
 
 __all__ = [
     "SGD",
     "Adam",
     "AdamW",
     "Lion",
+    "LossScaler",
     "Muon",
     "Optimizer",
     "Parameters",

@@ -114,7 +114,7 @@ def sgd_step(
         device = chosen[0].device
         _sgd[_grid(chosen)](
             _addresses(chosen), _addresses(grads), _addresses(speeds or chosen),
-            torch.tensor(fresh or [False], dtype=torch.int32, device=device), *_parts(chosen),
+            _flags(tuple(fresh) or (False,), str(device)), *_parts(chosen),
             lr, momentum, 1 - dampening, weight_decay, bool(speeds), nesterov, _type(chosen), FLAT,
         )  # fmt: skip
 
@@ -161,7 +161,20 @@ def _groups(
 
 
 def _addresses(tensors: list[Tensor]) -> Tensor:
-    return torch.tensor([x.data_ptr() for x in tensors], device=tensors[0].device)
+    return _table(tuple(x.data_ptr() for x in tensors), str(tensors[0].device))
+
+
+# Kept, because a call that is recorded as a CUDA graph may copy nothing to the device.
+
+
+@lru_cache(maxsize=256)
+def _table(addresses: tuple[int, ...], device: str) -> Tensor:
+    return torch.tensor(addresses, dtype=torch.int64, device=device)
+
+
+@lru_cache(maxsize=64)
+def _flags(values: tuple[bool, ...], device: str) -> Tensor:
+    return torch.tensor(values, dtype=torch.int32, device=device)
 
 
 def _type(tensors: list[Tensor]) -> Any:

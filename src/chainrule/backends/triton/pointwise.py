@@ -126,7 +126,10 @@ def _gradient_of_errors(
     prediction: Tensor, target: Tensor, scale: float | Tensor, square: bool
 ) -> Tensor:
     gradient = torch.empty_like(prediction)
-    factor = torch.as_tensor(scale, dtype=torch.float32, device=prediction.device)
+    if isinstance(scale, Tensor):
+        factor = scale.to(prediction.device, torch.float32)
+    else:  # not `tensor`, which copies, and so can't be recorded as a CUDA graph
+        factor = torch.full((), scale, dtype=torch.float32, device=prediction.device)
     count = prediction.numel()
     _errors_grad[grid(count)](prediction, target, factor, gradient, count, square, FLAT)
     return gradient
