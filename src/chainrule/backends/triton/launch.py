@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -78,8 +80,9 @@ Size = Callable[[Mapping[str, Any]], tuple[int, int, int]]
 """Rows, columns and depth of the product that a kernel computes, by its arguments."""
 
 
-def tuned(configs: list[Any], key: list[str], size: Size) -> Any:
-    """A kernel whose blocks are chosen by trying them, once for each key, and kept on the disk.
+def tuned(configs: list[Any], key: list[str], size: Size) -> Callable[[Any], Any]:
+    """Makes a kernel whose blocks are chosen by trying them, once for each key; what was found is
+    kept on the disk.
 
     Arguments:
         configs: with ROWS, COLUMNS and DEPTH; the first is for everything.
@@ -89,20 +92,49 @@ def tuned(configs: list[Any], key: list[str], size: Size) -> Any:
     if INTERPRETED:
         return triton.heuristics({name: _first(configs, name) for name in configs[0].kwargs})
 
-    def filled(configs: list[Any], given: dict[str, Any], **more: Any) -> list[Any]:
-        rows, columns, depth = map(triton.next_power_of_2, size({**given, **more}))
-        return configs[:1] + [
-            each
-            for each in configs[1:]
-            if each.kwargs["ROWS"] <= max(rows, 64)
-            and each.kwargs["COLUMNS"] <= max(columns, 16)
-            and each.kwargs["DEPTH"] <= max(depth, 16)
-        ]
+    def tuning(kernel: Any) -> Any:
+        def prepared(configs: list[Any], given: dict[str, Any], **more: Any) -> list[Any]:
+            arguments = {**given, **more}
+            wanted = _filled(configs, size(arguments))
+            _compile(
+                kernel,
+                wanted,
+                {name: arguments[name] for name in kernel.arg_names if name in arguments},
+            )
+            return wanted
 
-    prune = {"early_config_prune": filled}
-    return triton.autotune(
-        configs, key, prune_configs_by=prune, do_bench=_milliseconds, cache_results=True
-    )
+        return triton.autotune(
+            configs,
+            key,
+            prune_configs_by={"early_config_prune": prepared},
+            do_bench=_milliseconds,
+            cache_results=True,
+        )(kernel)
+
+    return tuning
+
+
+def _filled(configs: list[Any], size: tuple[int, int, int]) -> list[Any]:
+    """The blocks that are no larger than a product, and the first."""
+    least = (64, 16, 16)
+    limits = [max(low, triton.next_power_of_2(n)) for low, n in zip(least, size, strict=True)]
+    names = ("ROWS", "COLUMNS", "DEPTH")
+    return configs[:1] + [
+        each
+        for each in configs[1:]
+        if all(each.kwargs[name] <= most for name, most in zip(names, limits, strict=True))
+    ]
+
+
+def _compile(kernel: Any, configs: list[Any], given: dict[str, Any]) -> None:
+    """Compile a kernel for all blocks at once: it takes a second for each, and lets others run."""
+
+    def compiled(config: Any) -> None:
+        with contextlib.suppress(Exception):  # what doesn't work is found when it is tried
+            kernel.warmup(grid=(1,), **given, **config.all_kwargs())
+
+    with ThreadPoolExecutor(len(configs)) as pool:
+        list(pool.map(compiled, configs))
 
 
 def _milliseconds(launch: Any, quantiles: Any) -> Any:
