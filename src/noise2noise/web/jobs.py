@@ -157,11 +157,13 @@ class Jobs:
             fitting.work(self._room.turns.after)
         except StoppedError:
             fitting.state = "cancelled"
-        except UserError as error:
-            fitting.state, fitting.error = "failed", str(error)
         except Exception as error:
             name = fitting.picture.path.name
-            fitting.error = f"nothing could be fitted to {name} ({error})"
+            if fitting.stop.is_set():  # its picture may have gone in the middle of a look at it
+                fitting.state = "cancelled"
+                return
+            known = isinstance(error, UserError)
+            fitting.error = str(error) if known else f"nothing could be fitted to {name} ({error})"
             fitting.state = "failed"
         finally:
             with self._lock:

@@ -14,6 +14,8 @@ from noise2noise.files import Image, write_image
 from noise2noise.noise import NoiseProfile
 from noise2noise.single import Fitted
 from noise2noise.web.computing import Models
+from noise2noise.web.fitting import Fitting
+from noise2noise.web.jobs import Jobs
 from noise2noise.web.limits import Limits, RefusedError
 from noise2noise.web.picture import Picture
 from noise2noise.web.room import Fits, Room
@@ -164,6 +166,22 @@ def test_a_fit_that_is_stopped_or_whose_file_goes_ends(browser, photo, monkeypat
         time.sleep(0.02)
     assert [states[0].state, second.state] == ["cancelled", "cancelled"]
     assert browser.client.get(browser.at("")).json()["fittings"] == []
+
+
+def test_a_fit_whose_picture_goes_in_the_middle_of_a_look_is_no_failure(photo, monkeypatch):
+    room = Room.of(Limits(), Models())
+    fitting = Fitting("", Picture(photo, room), Way())
+
+    def gone(*_: Any) -> None:
+        fitting.stop.set()
+        raise ValueError("read of closed file")
+
+    monkeypatch.setattr("noise2noise.web.picture.fit", gone)
+    jobs = Jobs(room)
+    jobs.fit(fitting)
+    jobs.close()
+    assert (fitting.state, fitting.error) == ("cancelled", "")
+    fitting.picture.close()
 
 
 def test_so_many_fits_are_kept_and_no_more():
