@@ -68,9 +68,13 @@ def _gather(
     slope_in, slope_out,
     KH: tl.constexpr, KW: tl.constexpr,
     TRANSPOSED: tl.constexpr, KIND_IN: tl.constexpr, KIND_OUT: tl.constexpr,
-    BIASED: tl.constexpr, PRECISION: tl.constexpr,
+    BIASED: tl.constexpr, ALIGNED: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
+    # What the compiler is to know: values are loaded so many at once. By itself it asks for 16.
+    C = C // ALIGNED * ALIGNED  # noqa: N806
+    xn, xh, xw = xn // ALIGNED * ALIGNED, xh // ALIGNED * ALIGNED, xw // ALIGNED * ALIGNED
+    yn, yh, yw = yn // ALIGNED * ALIGNED, yh // ALIGNED * ALIGNED, yw // ALIGNED * ALIGNED
     phase = tl.program_id(2) % (ZH * ZW)
     group = tl.program_id(2) // (ZH * ZW)
     first_i = phase // ZW
@@ -145,9 +149,13 @@ def _correlate(
     SH, SW, DH, DW, PH, PW, UH, UW,
     slope,
     KH: tl.constexpr, KW: tl.constexpr,
-    KIND: tl.constexpr, OF_SMALL: tl.constexpr, PRECISION: tl.constexpr,
+    KIND: tl.constexpr, OF_SMALL: tl.constexpr, ALIGNED: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
+    A, B = A // ALIGNED * ALIGNED, B // ALIGNED * ALIGNED  # noqa: N806
+    sn, sh, sw = sn // ALIGNED * ALIGNED, sh // ALIGNED * ALIGNED, sw // ALIGNED * ALIGNED
+    ln, lh, lw = ln // ALIGNED * ALIGNED, lh // ALIGNED * ALIGNED, lw // ALIGNED * ALIGNED
+    yn, yh, yw = yn // ALIGNED * ALIGNED, yh // ALIGNED * ALIGNED, yw // ALIGNED * ALIGNED
     group = tl.program_id(2) // SPLIT
     part = tl.program_id(2) % SPLIT
     a = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -267,7 +275,8 @@ def block_parameter_grads(x: Tensor, gy: Tensor, y: Tensor, layers: Block) -> tu
         _extent(pixels), *small.stride(), *large.stride(), *y.stride(),
         *window.stride, *window.dilation, window.pads[0], window.pads[2], *layers.scale,
         layers.epilogue.slope,
-        *kernel, layers.epilogue.activation, not layers.transposed, precision(x),
+        *kernel, layers.epilogue.activation, not layers.transposed,
+        _aligned(small.shape[1] // groups, large.shape[1] // groups, small, large, y), precision(x),
     )  # fmt: skip
     gweight = parts.sum(0).reshape(small.shape[1], *kernel, -1).permute(0, 3, 1, 2)
     return gweight.to(x.dtype).contiguous(), _bias_grad(gy, y, layers)
@@ -314,7 +323,8 @@ def _launch_gather(
         *x.stride(), *y.stride(), *out.stride(),
         *window.stride, *window.dilation, window.pads[0], window.pads[2], *layers.scale, *phases,
         before[1], after[1],
-        *window.kernel, transposed, before[0], after[0], bias is not None, precision(x),
+        *window.kernel, transposed, before[0], after[0], bias is not None,
+        _aligned(inputs, inputs, x, y), precision(x),
     )  # fmt: skip
 
 
@@ -326,6 +336,12 @@ def _packed(weight: Tensor, groups: int, transposed: bool) -> Tensor:
     apart = weight.unflatten(0, (groups, -1))
     order = (0, 2, 3, 4, 1) if transposed else (0, 1, 3, 4, 2)
     return apart.permute(order).contiguous()
+
+
+def _aligned(first: int, second: int, *images: Tensor) -> int:
+    """Of how many channels pixels, rows and images begin at a multiple in memory: 4, or 1."""
+    steps = (x.stride(d) for x in images for d in (0, 2, 3))
+    return 4 if all(each % 4 == 0 for each in (first, second, *steps)) else 1
 
 
 def _extent(rows: int) -> int:
