@@ -148,6 +148,23 @@ def test_half_precision_adds_up_in_float32(name, dtype):
     check(name, "", dtype, "channels_last")
 
 
+def test_filters_are_rounded_to_tf32_and_not_cut():
+    from chainrule.backends.triton.convolution import _packed
+
+    odd = torch.tensor([0x7FFFFFFF, 0x7F800000, -0x00800000], dtype=torch.int32, device=DEVICE)
+    kept = _packed(odd.view(torch.float32).reshape(3, 1, 1, 1), 1, False, "tf32")
+    assert kept[0].isnan()
+    assert kept[1:].tolist() == [float("inf"), -float("inf")]
+    weight = random(6, 4, 3, 2)
+    packed = _packed(weight, 2, False, "tf32").view(2, 3, 3, 2, 4).permute(0, 1, 4, 2, 3)
+    error = (packed.reshape(weight.shape) - weight) / weight.abs()
+    assert float(error.abs().max()) <= 2**-11
+    assert float(error.abs().min()) < 2**-13
+    assert abs(float(error.mean())) < 2**-13  # cut off, it would be three times as far from zero
+    cut = (weight.view(torch.int32) & ~0x1FFF).view(torch.float32)
+    assert abs(float(((cut.abs() - weight.abs()) / weight.abs()).mean())) > 2**-12
+
+
 def test_a_weight_gradient_in_parts_is_the_same_each_time(monkeypatch):
     monkeypatch.setattr("chainrule.backends.triton.convolution._PARTS", 5)
     layers, _, weight, _ = blocks("plain", "", torch.float32)

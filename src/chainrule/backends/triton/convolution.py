@@ -25,7 +25,16 @@ from torch import Tensor
 
 from chainrule.backends import reference
 from chainrule.backends.block import Block
-from chainrule.backends.triton.launch import INTERPRETED, activated, deactivated, precision, tuned
+from chainrule.backends.triton.launch import (
+    FLAT,
+    INTERPRETED,
+    activated,
+    deactivated,
+    grid,
+    precision,
+    to_tf32,
+    tuned,
+)
 from chainrule.geometry import Pair, image_size
 
 # Rows, columns and depth of a block; the smallest first, for the interpreter and small layers.
@@ -123,6 +132,8 @@ def _gather(
             after = tl.load(y + at_y[:, None] + channel * yc, mask=inside, other=0.0)
             g = deactivated(a.to(tl.float32), after.to(tl.float32), KIND_IN, slope_in)
             a = g.to(x.dtype.element_ty)
+        if PRECISION == "tf32":
+            a = to_tf32(a)
         at_w = (((group * O + o) * KH + u) * KW + v) * C
         b = tl.load(
             w + at_w[None, :] + c[:, None],
@@ -197,6 +208,8 @@ def _correlate(
                 after = tl.load(y + at_y, mask=there, other=0.0).to(tl.float32)
                 right = deactivated(right.to(tl.float32), after, KIND, slope)
                 right = right.to(large.dtype.element_ty)
+        if PRECISION == "tf32":
+            left = to_tf32(left)
         total = tl.dot(left, right, total, input_precision=PRECISION)
     width = B * KH * KW
     at_part = (part * (tl.num_programs(2) // SPLIT) + group).to(tl.int64) * A * width
@@ -231,6 +244,29 @@ def _channel_sums(
             g = deactivated(g, after, KIND, slope)
         total += tl.sum(g, 0)
     tl.store(sums + part * C + c, total, mask=c < C)
+
+
+@triton.jit
+def _pack(
+    weight, packed, COUNT, C, O, first, second, wu, wv,
+    KH: tl.constexpr, KW: tl.constexpr, TRANSPOSED: tl.constexpr, PRECISION: tl.constexpr,
+    SIZE: tl.constexpr,
+):  # fmt: skip
+    at = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    inside = at < COUNT
+    c = at % C
+    v = at // C % KW
+    u = at // (C * KW) % KH
+    o = at // (C * KW * KH) % O
+    group = at // (C * KW * KH * O)
+    if TRANSPOSED:
+        place = (group * C + c) * first + o * second
+    else:
+        place = (group * O + o) * first + c * second
+    value = tl.load(weight + place + u * wu + v * wv, mask=inside, other=0.0)
+    if PRECISION == "tf32":
+        value = to_tf32(value)
+    tl.store(packed + at, value, mask=inside)
 
 
 def block(x: Tensor, weight: Tensor, bias: Tensor | None, size: Pair, layers: Block) -> Tensor:
@@ -318,7 +354,7 @@ def _launch_gather(
             groups * phases[0] * phases[1],
         )
     ](
-        x, y, _packed(weight, groups, transposed), x if bias is None else bias, out,
+        x, y, _packed(weight, groups, transposed, precision(x)), x if bias is None else bias, out,
         rows, *image_size(out), *image_size(x), inputs, outputs, _extent(rows),
         *x.stride(), *y.stride(), *out.stride(),
         *window.stride, *window.dilation, window.pads[0], window.pads[2], *layers.scale, *phases,
@@ -328,14 +364,19 @@ def _launch_gather(
     )  # fmt: skip
 
 
-def _packed(weight: Tensor, groups: int, transposed: bool) -> Tensor:
+def _packed(weight: Tensor, groups: int, transposed: bool, precision: str) -> Tensor:
     """The filters as products read them, (G, O, KH, KW, C): along the inputs without a gap.
 
     Their first dimension is that of the products' inputs if `transposed`, or that of the outputs.
     """
-    apart = weight.unflatten(0, (groups, -1))
-    order = (0, 2, 3, 4, 1) if transposed else (0, 1, 3, 4, 2)
-    return apart.permute(order).contiguous()
+    first, second, *kernel = weight.shape
+    inputs, outputs = (first // groups, second) if transposed else (second, first // groups)
+    packed = torch.empty(weight.numel(), dtype=weight.dtype, device=weight.device)
+    _pack[grid(weight.numel())](
+        weight, packed, weight.numel(), inputs, outputs, *weight.stride(), *kernel, transposed,
+        precision, FLAT,
+    )  # fmt: skip
+    return packed
 
 
 def _aligned(first: int, second: int, *images: Tensor) -> int:

@@ -53,6 +53,16 @@ def deactivated(gy, y, KIND: tl.constexpr, slope):
     return gy
 
 
+@triton.jit
+def to_tf32(x):
+    """float32 rounded to the ten bits of TF32, half away from zero. Where it isn't, the processor
+    cuts the other bits off: every product is a little too small, and after twenty layers a
+    hundredth is missing."""
+    bits = x.to(tl.uint32, bitcast=True)
+    rounded = ((bits + 0x1000) & 0xFFFFE000).to(tl.float32, bitcast=True)
+    return tl.where(x == x, rounded, x)  # of NaN all bits may be set, and one more would be a 0
+
+
 def precision(x: Tensor) -> str:
     """How float32 is multiplied: as `torch.set_float32_matmul_precision` says.
 
