@@ -3,70 +3,143 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from itertools import chain
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
 from chainrule import (
+    GRU,
+    L0,
+    L1,
+    LSTM,
     MSE,
     SGD,
+    SSIM,
     Adam,
     BatchNorm2d,
+    BCEWithLogits,
+    Charbonnier,
     Conv2d,
+    CrossEntropy,
+    Huber,
+    InstanceNorm2d,
     LayerNorm2d,
     Linear,
+    LogMSE,
     LossScaler,
     Module,
     ReLU,
     Residual,
+    RMSNorm,
     Sequential,
     Softmax,
     autocast,
     capture,
     fuse,
     gradcheck,
+    losses,
+    ops,
 )
-from chainrule.losses import CrossEntropyLoss
-from tests.chainrule.layers.test_every_layer import CASES
+from chainrule.module import as_tuple
+from tests.chainrule.layers.test_every_layer import CASES as EVERY
 
 LOW = [torch.bfloat16, torch.float16]
 CLOSE = {torch.bfloat16: 4e-2, torch.float16: 5e-3}
 """Largest error beside the largest value: some ten roundings."""
 
+LOSSES = [L0, L1, MSE, SSIM, BCEWithLogits, Charbonnier, CrossEntropy, Huber, LogMSE]
 
-def passes(model: Module, inputs: list[Tensor], random: torch.Generator) -> list[Tensor]:
-    """y, dL/dx and the gradients of the parameters."""
+
+CASES: dict[str, tuple[Callable[[], Module], tuple[tuple[int, ...], ...], int]] = {
+    **{name: (case.ours, case.shapes, case.integers) for name, case in EVERY.items()},
+    "InstanceNorm2d that tracks": (
+        lambda: InstanceNorm2d(4, track_running_stats=True),
+        ((2, 4, 5, 6),),
+        0,
+    ),
+    "GRU with its state": (lambda: GRU(6, 5), ((3, 4, 6), (1, 4, 5)), 0),
+    "LSTM with its state": (lambda: LSTM(6, 5), ((3, 4, 6), (1, 4, 5), (1, 4, 5)), 0),
+}
+
+
+class Pass(NamedTuple):
+    outputs: list[Tensor]
+    inputs: list[Any]
+    parameters: list[Tensor]
+    """The last two are gradients."""
+
+
+def passes(model: Module, inputs: list[Tensor]) -> Pass:
+    random = torch.Generator().manual_seed(2)
     model.zero_grad()
     y, back = model.pullback(*inputs)
-    gx = back(torch.rand(y.shape, generator=random).to(y.dtype))
-    gradients = [gradient.clone() for _, gradient in model.param()]
-    return [y, *(gx if isinstance(gx, tuple) else [gx]), *gradients]
+    gy = [torch.rand(each.shape, generator=random).to(each.dtype) for each in as_tuple(y)]
+    gx = back(tuple(gy) if isinstance(y, tuple) else gy[0])
+    return Pass([*as_tuple(y)], [*as_tuple(gx)], [gradient for _, gradient in model.param()])
 
 
+@pytest.mark.parametrize("before", ["nothing", "a product"])
 @pytest.mark.parametrize("dtype", LOW, ids=str)
-@pytest.mark.parametrize("name", [*CASES])
-def test_every_layer_comes_near_to_float32_with_its_gradients(name, dtype):
-    case = CASES[name]
+@pytest.mark.parametrize("name", CASES)
+def test_every_layer_comes_near_to_float32_with_its_gradients(name, dtype, before):
+    """What comes from a product is low; states are float32 all the same."""
+    make, shapes, integers = CASES[name]
     torch.manual_seed(0)
-    model = case.ours()
+    ours, plain = make(), make()
+    plain.load_state_dict(ours.state_dict())
     random = torch.Generator().manual_seed(1)
     inputs = [
-        torch.randint(case.integers, shape, generator=random)
-        if case.integers
-        else torch.rand(shape, generator=random)
-        for shape in case.shapes
+        torch.randint(integers, shape, generator=random)
+        if integers
+        else torch.rand(shape, generator=random).to(dtype).float()
+        for shape in shapes
     ]
-    expected = passes(model, inputs, torch.Generator().manual_seed(2))
+    expected = passes(plain, inputs)
+    if before == "a product" and not integers:
+        inputs[0] = inputs[0].to(dtype)
     with autocast(dtype):
-        found = passes(model, inputs, torch.Generator().manual_seed(2))
-    assert all(value.dtype == torch.float32 for value in model.parameters())
-    for one, other in zip(found[1:], expected[1:], strict=True):
-        assert (one is None and other is None) or one.dtype == torch.float32
-    for one, other in zip(found, expected, strict=True):
-        if other is not None:
+        found = passes(ours, inputs)
+    for gradient, x in zip(found.inputs, inputs, strict=True):
+        assert (gradient is None) if integers else gradient.dtype == x.dtype
+    assert all(gradient.dtype == torch.float32 for gradient in found.parameters)
+    for one, other in zip(chain(*found), chain(*expected), strict=True):
+        if other is not None:  # of integers
             error = float((one.float() - other).abs().max())
             assert error <= CLOSE[dtype] * max(float(other.abs().max()), 0.1), error
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(
+            ours.state_dict()[name], value, rtol=CLOSE[dtype], atol=CLOSE[dtype]
+        )
+
+
+@pytest.mark.parametrize("low", ["prediction", "target", "neither"])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_every_loss_is_float32_s_of_the_same_values(kind, low):
+    """To a rounding: what is low is rounded before, and nothing after."""
+    random = torch.Generator().manual_seed(0)
+    prediction = torch.rand(2, 1, 12, 12, generator=random).bfloat16().float()
+    target = torch.rand(2, 1, 12, 12, generator=random).bfloat16().float()
+    loss = kind()
+    expected = loss.forward(prediction, target)
+    gradient = loss.backward()
+    inputs = {"prediction": prediction, "target": target}
+    if low in inputs:
+        inputs[low] = inputs[low].bfloat16()
+    with autocast(torch.bfloat16):
+        value = loss.forward(*inputs.values())
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(loss.backward(), gradient.to(inputs["prediction"].dtype))
+
+
+def test_small_values_are_normalized_by_float32_s_epsilon():
+    x = 1e-3 * torch.rand(3, 6).bfloat16()
+    with autocast(torch.bfloat16):
+        y = RMSNorm(6).infer(x)
+    torch.testing.assert_close(y, RMSNorm(6).infer(x.float()))
 
 
 def test_products_are_low_and_sums_are_not():
@@ -80,8 +153,19 @@ def test_products_are_low_and_sums_are_not():
             assert layer.infer(low).dtype == torch.float32
         assert MSE().forward(low, low.float()).dtype == torch.float32
         logits = torch.rand(4, 3).bfloat16()
-        assert CrossEntropyLoss().forward(logits, torch.arange(4) % 3).dtype == torch.float32
+        assert CrossEntropy().forward(logits, torch.arange(4) % 3).dtype == torch.float32
         assert Residual(Conv2d(3, 3, 3, padding=1)).infer(x).dtype == torch.float32
+
+
+def test_what_is_added_to_every_sample_is_cast_to_the_wider_type():
+    x, places = torch.rand(2, 3, 4), torch.rand(3, 4)
+    with autocast(torch.bfloat16):
+        assert ops.shift(x.bfloat16(), places).dtype == torch.float32
+        assert ops.shift(x.bfloat16(), places.bfloat16()).dtype == torch.bfloat16
+
+
+def test_every_loss_is_in_the_list_above():
+    assert {getattr(losses, name) for name in losses.__all__} - {losses.Loss} == {*LOSSES}
 
 
 def test_it_holds_here_and_nowhere_else():

@@ -16,7 +16,7 @@ from chainrule.geometry import LARGEST, Depth, window
 from chainrule.initializers import initial_bias, initialize
 from chainrule.layers.arguments import check_positive
 from chainrule.module import Module, Tape, parameter
-from chainrule.ops.checks import check_alike, check_float
+from chainrule.ops.checks import check_castable, check_float
 
 Ints = int | tuple[int, ...]
 
@@ -89,7 +89,7 @@ class FlatConvolution(Module):
             raise ValueError(
                 f"{name}: expected (N, {channels}, {axes}), got {tuple(x.shape)}{hint}"
             )
-        check_alike(name, x, weight=self.weight)
+        check_castable(name, x, weight=self.weight)
         if min(self._output_size(x.shape)) < 1:
             kernel = tuple(self.weight.shape[2:])
             why = f"a kernel of {kernel} doesn't fit into the padded input"

@@ -11,7 +11,7 @@ from chainrule import ops
 from chainrule.initializers import uniform
 from chainrule.layers.arguments import check_positive, check_probability
 from chainrule.module import Module, Tape, parameter
-from chainrule.ops.checks import check_alike, check_float
+from chainrule.ops.checks import check_castable, check_float
 
 
 class Weights(NamedTuple):
@@ -205,7 +205,7 @@ class Recurrent(Module):
                 raise ValueError(
                     f"{name}: expected {what} to be {expected}, got {tuple(state.shape)}"
                 )
-            check_alike(name, x, **{what: state})
+            check_castable(name, x, **{what: state})
 
     def _turned(self, x: Tensor) -> Tensor:
         """Steps first, whatever comes first outside."""

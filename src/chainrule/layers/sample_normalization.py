@@ -42,7 +42,9 @@ class SampleNormalization(Module):
 
     def run(self, x: Tensor, tape: Tape) -> Tensor:
         groups, over, dim = self.grouped(x)
-        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        eps = self.eps
+        if eps is None:  # of the type that it is computed in
+            eps = torch.finfo(torch.float32 if x.dtype == ops.casting() else x.dtype).eps
         xhat, scale = type(self).normalize(type(self).__name__, groups, over, eps)
         tape.push(self, xhat, scale, over, dim, x.shape)
         y = xhat.reshape(x.shape)
@@ -275,8 +277,9 @@ class InstanceNorm2d(SampleNormalization):
             return super().run(x, tape)
         if self.training:
             y = super().run(x, tape)
-            self.running_mean.lerp_(x.mean((2, 3)).mean(0), self.momentum)
-            self.running_var.lerp_(x.var((2, 3)).mean(0), self.momentum)
+            values = x.to(self.running_mean.dtype)
+            self.running_mean.lerp_(values.mean((2, 3)).mean(0), self.momentum)
+            self.running_var.lerp_(values.var((2, 3)).mean(0), self.momentum)
             return y
         assert self.eps is not None
         scale = (self.running_var + self.eps).rsqrt()

@@ -210,6 +210,7 @@ class LogMSE(Loss):
         super().__init__(reduction)
         self.floor = _above_zero("LogMSE", "floor", floor)
 
+    @ops.in_float32
     def run(self, prediction: Tensor, target: Tensor, tape: Tape) -> Tensor:
         ops.check_target("LogMSE", prediction, target)
         if prediction.ndim == 0:
@@ -219,6 +220,7 @@ class LogMSE(Loss):
         tape.push(self, error, each)
         return self.reduced(each.log(), len(each))
 
+    @ops.in_float32
     def back(self, gradient: float | Tensor, tape: Tape) -> Tensor:
         error, each = tape.take(self)
         scale = 2 * self.scale(gradient, len(each)) * len(each) / (error.numel() * each)

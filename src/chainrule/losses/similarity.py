@@ -55,6 +55,7 @@ class SSIM(Loss):
         self.window, self.sigma = window, sigma
         self.data_range, self.k1, self.k2 = data_range, k1, k2
 
+    @ops.in_float32
     def run(self, prediction: Tensor, target: Tensor, tape: Tape) -> Tensor:
         ops.check_target("SSIM", prediction, target)
         check_images("SSIM", "prediction", prediction)
@@ -69,6 +70,7 @@ class SSIM(Loss):
         tape.push(self, prediction, target)
         return self.reduced(values, len(values))
 
+    @ops.in_float32
     def back(self, gradient: float | Tensor, tape: Tape) -> Tensor:
         x, y = tape.take(self)
         luminance, contrast, lengths, spreads = self._factors(x, y)

@@ -30,7 +30,7 @@ from chainrule.ops.activation import (
     tanh_grad,
 )
 from chainrule.ops.attention import attention, attention_grad
-from chainrule.ops.casting import autocast, castable, casting, casting_to
+from chainrule.ops.casting import autocast, castable, casting, casting_to, in_float32
 from chainrule.ops.checks import (
     check_target,
 )
@@ -192,6 +192,7 @@ __all__ = [
     "gru_grad",
     "huber_error_grad",
     "huber_errors",
+    "in_float32",
     "leaky_relu",
     "leaky_relu_grad",
     "linear",

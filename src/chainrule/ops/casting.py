@@ -33,7 +33,7 @@ _FLOAT32 = {
 }
 """Gradients go with what they are gradients of."""
 
-_JOINING = {"add", "concatenate", "multiply"}
+_JOINING = {"add", "concatenate", "multiply", "shift"}
 _GRADIENT = re.compile("(_input|_weight|_parameter)?_grads?$")
 
 _low: ContextVar[torch.dtype | None] = ContextVar("chainrule_autocast", default=None)
@@ -113,6 +113,21 @@ def castable(op: Callable[..., Any]) -> Callable[..., Any]:
             *(_cast(value, dtype, own) for value in args),
             **{key: _cast(value, dtype, own) for key, value in kwargs.items()},
         )
+
+    return run
+
+
+def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which gets its tensors in float32 while `autocast` is on, and whose ops compute
+    in the type that they get: for a `run` or `back` with sums that it makes itself."""
+
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        low = casting()
+        if low is None:
+            return function(*args)
+        with casting_to(None):
+            return function(*(_cast(value, torch.float32, (low,)) for value in args))
 
     return run
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from chainrule.backends.block import Block
 from chainrule.backends.replay import check_again
 from chainrule.geometry import IntOrPair, Pair, Window, pair, window
+from chainrule.ops.casting import casting
 
 GRADIENT = "output's gradient"
 
@@ -101,11 +102,24 @@ def check_alike(name: str, x: Tensor, which: str = "input", /, **others: Tensor 
                 f"{name}: the {which} is {x.dtype} and the {what} {other.dtype}; "
                 "convert one of them with .to(dtype)"
             )
-        if other.device != x.device:
-            raise ValueError(
-                f"{name}: the {which} is on {x.device} and the {what} on {other.device}; "
-                "move one of them with .to(device)"
-            )
+        _check_device(name, x, which, what, other)
+
+
+def check_castable(name: str, x: Tensor, /, **others: Tensor | None) -> None:
+    """`check_alike` before ops that take all of them in one type while `autocast` is on."""
+    for what, other in others.items():
+        if other is not None and {x.dtype, other.dtype} == {torch.float32, casting()}:
+            _check_device(name, x, "input", what, other)
+        else:
+            check_alike(name, x, **{what: other})
+
+
+def _check_device(name: str, x: Tensor, which: str, what: str, other: Tensor) -> None:
+    if other.device != x.device:
+        raise ValueError(
+            f"{name}: the {which} is on {x.device} and the {what} on {other.device}; "
+            "move one of them with .to(device)"
+        )
 
 
 def check_bias(name: str, bias: Tensor | None, channels: int) -> None:
