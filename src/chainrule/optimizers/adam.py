@@ -1,4 +1,7 @@
-"""Optimizers whose steps hardly depend on the gradient's scale: Adam, AdamW, Lion."""
+"""Optimizers whose steps hardly depend on the gradient's scale: Adam, AdamW, Lion.
+
+Derivation: docs/gradients.md#steps.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Gradient descent, and with steps scaled by the gradient's size."""
+"""Gradient descent, and with steps scaled by the gradient's size.
+
+Derivation: docs/gradients.md#steps.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Muon: steps of matrices whose singular values are all about one."""
+"""Muon: steps of matrices whose singular values are all about one.
+
+Derivation: docs/gradients.md#steps.
+"""
 
 from __future__ import annotations
 

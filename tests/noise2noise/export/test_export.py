@@ -105,15 +105,16 @@ def test_a_graph_that_computes_something_else_is_not_written(make_model, tmp_pat
     assert [each.name for each in tmp_path.iterdir()] == ["own.safetensors"]
 
 
-@pytest.mark.parametrize("architecture", ["compact", "guided", "drunet"])
-def test_a_package_is_valid_and_runs(make_model, tmp_path, architecture):
+@pytest.mark.parametrize("name", [*shipped_models(), "drunet"])
+def test_a_package_is_valid_and_runs(make_model, tmp_path, name):
+    """Those of the shipped models, and of a network that is told one strength for all channels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own, of what it depends on
         core = pytest.importorskip("bioimageio.core")
-        sizes = SIZES.get(architecture, {})
-        model = standalone(make_model("own.safetensors", architecture, channels=1, **sizes))
+        if name == "drunet":
+            name = make_model("own.safetensors", "drunet", channels=1, **SIZES["drunet"])
         path = tmp_path / "model.zip"
-        export(model, path, "bioimageio")
+        export(standalone(name), path, "bioimageio")
         report = core.test_model(path)
     assert report.status == "passed", report.format()
 
