@@ -1,7 +1,9 @@
-"""AVIF: 8 bits by Pillow, with metadata; 10 and 12 bits by imagecodecs, without."""
+"""AVIF: 8 bits by Pillow, with metadata; 10 and 12 bits by imagecodecs, without, but for what
+colours are. Those are read turned as they are to be shown, and written so."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +12,8 @@ import imagecodecs
 import numpy as np
 import PIL.Image
 
+from noise2noise.files import exif
+from noise2noise.files.cicp import Cicp, beyond_srgb
 from noise2noise.files.format import KEPT, Format, losses
 from noise2noise.files.guard import UnusableError
 from noise2noise.files.pillow import encoded, open_with_pillow, refusal, save_options
@@ -19,14 +23,23 @@ _QUALITY = 95
 _EXACT_ALPHA = {"alpha:lossless": "1"}  # as libaom takes it, for that part of a picture alone
 _BRANDS = (b"avif", b"avis")
 _CONFIGURATION = b"av1C"  # a box with the version, the profile, and bits that tell the bit depth
+_COLOURS = b"colrnclx"  # a box with numbers of ITU-T H.273 behind it
 _HIGH, _TWELVE, _GREY = 0x40, 0x20, 0x10
 
 
 @dataclass(frozen=True)
 class AvifLayout:
-    """Bits of a sample."""
+    """How a picture was stored.
+
+    Attributes:
+        bits: of a sample.
+        colours: what they are said to be, as `cicp.py` has it.
+        orientation: how it is to be turned, as EXIF numbers it.
+    """
 
     bits: int
+    colours: Cicp | None
+    orientation: int = 1
 
 
 class _Avif(Format):
@@ -37,8 +50,10 @@ class _Avif(Format):
         return head[4:8] == b"ftyp" and head[8:12] in _BRANDS
 
     def open(self, path: Path) -> Stack:
-        stack = open_with_pillow(path, "AVIF", _metadata, path)
-        bits, grey = _kind(path.read_bytes())
+        data = path.read_bytes()
+        bits, grey = _kind(data)
+        told = AvifLayout(bits, _colours(data))
+        stack = open_with_pillow(path, "AVIF", lambda file, _: _metadata(file, told), path)
         if bits == 8:
             return stack
         with stack:
@@ -46,33 +61,46 @@ class _Avif(Format):
         if header.planes > 1:
             raise UnusableError(f"is an animation of {bits} bits; save its frames as TIFF")
         samples = (1 if grey else 3) + bool(header.alpha)
+        metadata = header.metadata
+        orientation = metadata.layout.orientation
+        size = (header.height, header.width)[:: -1 if orientation > 4 else 1]
         deep = Header(
             "YXS" if samples > 1 else "YX",
-            (header.height, header.width, samples)[: 2 + (samples > 1)],
+            (*size, samples)[: 2 + (samples > 1)],
             np.dtype(np.uint16),
             "grey" if samples < 3 else "rgb",
             header.alpha,
             float(2**bits - 1),
-            metadata=replace(header.metadata, layout=AvifLayout(bits)),
+            metadata=replace(metadata, exif=exif.upright(metadata.exif)),
         )
-        return DecodedStack(deep, lambda: _decoded(path, samples), path)
+        return DecodedStack(deep, lambda: exif.turned(_decoded(path, samples), orientation), path)
 
     def refusal(self, header: Header) -> str:
-        layout = header.metadata.layout
-        if header.dtype == np.uint16 and isinstance(layout, AvifLayout) and header.planes == 1:
+        if _is_deep(header) and header.planes == 1:
             return ""
         return refusal(self.name, header, alpha=True)
 
     def losses(self, header: Header) -> tuple[str, ...]:
-        return losses(header, *KEPT) if header.dtype == np.uint16 else super().losses(header)
+        if header.dtype != np.uint16:
+            return super().losses(header)
+        return losses(header, *(name for name in KEPT if name != "cicp"))
 
     def write(self, path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         layout = header.metadata.layout
-        if header.dtype == np.uint16 and isinstance(layout, AvifLayout):
+        own = isinstance(layout, AvifLayout)
+        colours = layout.colours if own else header.metadata.cicp
+        if own and _is_deep(header):
             (pixels,) = whole_planes(header, bands)
             pixels = pixels[..., 0] if header.samples == 1 else pixels
             pixels = np.ascontiguousarray(pixels)
-            data = imagecodecs.avif_encode(pixels, _QUALITY, bitspersample=layout.bits)
+            primaries, transfer = colours or (None, None)
+            data = imagecodecs.avif_encode(
+                pixels,
+                _QUALITY,
+                bitspersample=layout.bits,
+                primaries=primaries,
+                transfer=transfer,
+            )
             path.write_bytes(data)
             return
         options = save_options(header.metadata) | {"quality": _QUALITY, "subsampling": "4:4:4"}
@@ -80,10 +108,32 @@ class _Avif(Format):
             options["xmp"] = header.metadata.xmp
         if header.alpha:
             options["advanced"] = _EXACT_ALPHA
-        path.write_bytes(encoded(self.name, header, bands, **options))
+        data = encoded(self.name, header, bands, **options)
+        path.write_bytes(_recoloured(data, colours) if colours else data)
 
 
 AVIF = _Avif()
+
+
+def _is_deep(header: Header) -> bool:
+    """Whether it has more than 8 bits, as its source had."""
+    layout = header.metadata.layout
+    return header.dtype == np.uint16 and isinstance(layout, AvifLayout) and layout.bits > 8
+
+
+def _colours(data: bytes) -> Cicp | None:
+    """What colours are said to be."""
+    place = data.find(_COLOURS)
+    if not 0 <= place <= len(data) - len(_COLOURS) - 4:
+        return None
+    primaries, transfer = struct.unpack_from(">HH", data, place + len(_COLOURS))
+    return primaries, transfer
+
+
+def _recoloured(data: bytes, colours: Cicp) -> bytes:
+    """A new file with other words on its colours: Pillow says of all that they are sRGB's."""
+    before, box, after = data.partition(_COLOURS)
+    return before + box + struct.pack(">HH", *colours) + after[4:] if box else data
 
 
 def _kind(data: bytes) -> tuple[int, bool]:
@@ -103,10 +153,13 @@ def _decoded(path: Path, samples: int) -> np.ndarray:
     return pixels[..., [0, -1]] if samples == 2 else pixels
 
 
-def _metadata(file: PIL.Image.Image, frames: int) -> Metadata:
-    del frames
+def _metadata(file: PIL.Image.Image, told: AvifLayout) -> Metadata:
+    """Pillow puts into EXIF how a picture is to be turned, whatever stood there."""
+    orientation = file.getexif().get(exif.ORIENTATION, 1)
     return Metadata(
         exif=(file.info.get("exif") or b"").removeprefix(b"Exif\0\0"),
         icc_profile=file.info.get("icc_profile") or b"",
         xmp=file.info.get("xmp") or b"",
+        cicp=None if file.info.get("icc_profile") else beyond_srgb(told.colours),
+        layout=replace(told, orientation=orientation if orientation in range(1, 9) else 1),
     )

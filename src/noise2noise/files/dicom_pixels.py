@@ -139,6 +139,8 @@ class Meaning:
             raise UnusableError(f"has {shown(kind)} pixels; convert it to RGB or grey first")
         bits, used = int(said.BitsAllocated), int(said.BitsStored)
         high = int(said.get("HighBit", used - 1))
+        if bits == 1:
+            raise UnusableError("has 1 bit a pixel, a mask without noise; use the image it is of")
         if bits not in (8, 16, 32) or not 0 < used <= bits or high != used - 1:
             raise UnusableError(
                 f"has {used} bits in {bits}, up to bit {high}; save it with 8 or 16 bits"

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+
 Order = Literal["<", ">"]
 """Of bytes, as struct and numpy name it: the small end first, or the big end."""
 
@@ -135,6 +137,14 @@ def block(entries: Sequence[Entry], order: Order) -> bytes:
         return b""
     head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8)
     return head + pack_directory(entries, 8, order)
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels, (h, w, ...), as they are to be shown."""
+    if orientation > 4:
+        pixels = pixels.swapaxes(0, 1)
+    down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return pixels[:: -1 if down else 1, :: -1 if across else 1]
 
 
 def upright(exif: bytes) -> bytes:

@@ -73,7 +73,8 @@ class Scaling:
             return cls(stored, _other_sign(plain), 1, zero)
         if blank is None and (scale, zero) == (1, 0):
             return cls(stored, plain)
-        wide = stored.itemsize > 2 if stored.kind in "ui" else stored.itemsize > 4
+        # An offset can be so far above floats of 32 bits that they couldn't tell one from the next.
+        wide = stored.itemsize > (2 if stored.kind in "ui" else 4 * (not zero))
         if stored.kind in "ui" and not wide:  # float32 must tell one step from the next
             wide = abs(zero) + abs(scale) * 2**16 > abs(scale) * 2**22
         dtype = np.dtype(np.float64 if wide else np.float32)
@@ -90,10 +91,16 @@ class Scaling:
                 return cls(plain.newbyteorder(">"), dtype, 1, _half(plain))
         raise ValueError(f"FITS has no {dtype}")
 
+    @property
+    def as_stored(self) -> bool:
+        """Whether values are handed out as they are."""
+        plain = self.stored.newbyteorder("=")
+        return self.dtype == plain and (self.scale, self.zero) == (1, 0)
+
     def load(self, values: np.ndarray) -> np.ndarray:
         """What stored values stand for."""
         plain = values.astype(self.stored.newbyteorder("="), copy=False)
-        if self.dtype == plain.dtype:
+        if self.as_stored:
             return plain
         if self.dtype.kind in "ui":
             return plain.view(self.dtype) ^ _sign(self.dtype)
@@ -102,7 +109,7 @@ class Scaling:
 
     def store(self, values: np.ndarray) -> np.ndarray:
         """The inverse of `load`: rounded, and clipped to what can be stored."""
-        if values.dtype == self.stored.newbyteorder("="):
+        if self.as_stored:
             return values
         if self.dtype.kind in "ui":
             return (values ^ _sign(self.dtype)).view(self.stored.newbyteorder("="))

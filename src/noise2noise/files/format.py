@@ -76,6 +76,7 @@ class Format(ABC):
 
 
 KEPT = {"exif": "EXIF", "icc_profile": "colour profile", "xmp": "XMP", "photoshop": "IPTC"}
+KEPT["cicp"] = "colour space"
 """What metadata are called, by their names in `Metadata`."""
 
 

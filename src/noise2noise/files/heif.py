@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from noise2noise.files import exif
+from noise2noise.files.cicp import Cicp, beyond_srgb
 from noise2noise.files.extras import missing, needed
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size
@@ -101,7 +102,7 @@ class _Heif(Format):
         )
         options = {
             **layout.info,
-            **layout.nclx,
+            **(layout.nclx or _nclx(metadata.cicp)),
             "quality": _QUALITY,
             "chroma": layout.chroma or 420,
         }
@@ -168,6 +169,13 @@ def _notes(info: dict[str, Any], pictures: int) -> tuple[str, ...]:
     return (f"{' and '.join(lost)} left out",) if lost else ()
 
 
+def _nclx(colours: Cicp | None) -> dict[str, int]:
+    """What another format said of colours, for the writer."""
+    if colours is None:
+        return {}
+    return dict(zip(("color_primaries", "transfer_characteristic"), colours, strict=True))
+
+
 def _metadata(info: dict[str, Any], bits: int) -> Metadata:
     nclx = info.get("nclx_profile") or {}
     layout = HeifLayout(
@@ -180,5 +188,12 @@ def _metadata(info: dict[str, Any], bits: int) -> Metadata:
         exif=exif.upright((info.get("exif") or b"").removeprefix(b"Exif\0\0")),
         icc_profile=info.get("icc_profile") or b"",
         xmp=info.get("xmp") or b"",
+        cicp=None if info.get("icc_profile") else beyond_srgb(_told(nclx)),
         layout=layout,
     )
+
+
+def _told(nclx: dict[str, Any]) -> Cicp | None:
+    if not nclx:
+        return None
+    return int(nclx["color_primaries"]), int(nclx["transfer_characteristics"])

@@ -70,6 +70,7 @@ class JpegLayout:
 
 class _Jpeg(Format):
     name, suffixes = "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif")
+    without = ("cicp",)
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith(b"\xff\xd8\xff")

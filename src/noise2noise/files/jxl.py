@@ -15,7 +15,9 @@ import imagecodecs
 import numpy as np
 
 from noise2noise.files import exif, jxl_header
-from noise2noise.files.format import Format
+from noise2noise.files.cicp import beyond_srgb
+from noise2noise.files.colour import srgb_curve
+from noise2noise.files.format import Format, losses
 from noise2noise.files.guard import UnusableError, check_size
 from noise2noise.files.jxl_header import JxlHeader
 from noise2noise.files.pillow import refusal
@@ -51,10 +53,14 @@ class _Jxl(Format):
             "channels" if said.extra > alpha else "grey" if said.grey else "rgb",
             "straight" if alpha else "",
             white=None if said.floats or said.bits in (8, 16) else float(2**said.bits - 1),
-            notes=() if said.colours else ("its colour profile can't be read and is left out",),
+            notes=_notes(said),
             metadata=_metadata(path.read_bytes(), said),
         )
-        return DecodedStack(header, lambda: _decoded(path), path)
+        return DecodedStack(header, lambda: _decoded(path, said, header.colours), path)
+
+    def losses(self, header: Header) -> tuple[str, ...]:
+        own = isinstance(header.metadata.layout, JxlLayout)
+        return losses(header, *self.without, *(() if own else ("cicp",)))
 
     def refusal(self, header: Header) -> str:
         if header.dtype.str[1:] in ("u2", "f2", "f4"):
@@ -85,6 +91,14 @@ class _Jxl(Format):
 JXL = _Jxl()
 
 
+def _notes(said: JxlHeader) -> tuple[str, ...]:
+    if said.colours:
+        return ()
+    if said.linear and not said.floats:
+        return ("its colours are sRGB's now, since its colour profile can't be read",)
+    return ("its colour profile can't be read and is left out",)
+
+
 def _dtype(said: JxlHeader) -> np.dtype:
     """What imagecodecs makes of so many bits."""
     if said.floats:
@@ -99,7 +113,8 @@ def _metadata(data: bytes, said: JxlHeader) -> Metadata:
     # The code stream says how a picture is to be turned, whatever EXIF does.
     upright = exif.upright(boxes.get(b"Exif", b"")[4:])
     layout = JxlLayout(said.bits, said.colours)
-    return Metadata(exif=upright, xmp=boxes.get(b"xml ", b""), layout=layout)
+    cicp = beyond_srgb(said.cicp)
+    return Metadata(exif=upright, xmp=boxes.get(b"xml ", b""), cicp=cicp, layout=layout)
 
 
 def _stream(data: bytes) -> bytes:
@@ -110,10 +125,20 @@ def _stream(data: bytes) -> bytes:
     return boxes.get(b"jxlc") or boxes[b"jxlp"][4:]
 
 
-def _decoded(path: Path) -> np.ndarray:
+def _decoded(path: Path, said: JxlHeader, colours: int) -> np.ndarray:
     pixels = imagecodecs.jpegxl_decode(path.read_bytes())
     animated = pixels.ndim > 3
-    return pixels[0] if animated else pixels
+    pixels = pixels[0] if animated else pixels
+    return _in_srgb(pixels, said, colours) if said.linear and not said.floats else pixels
+
+
+def _in_srgb(pixels: np.ndarray, said: JxlHeader, colours: int) -> np.ndarray:
+    """What was decoded as light on a linear scale, transparency left alone."""
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    top = np.float32(2**said.bits - 1)
+    light = pixels[..., :colours].astype(np.float32) / top
+    shown = np.rint(srgb_curve(light) * top).astype(pixels.dtype)
+    return np.concatenate([shown, pixels[..., colours:]], -1)
 
 
 def _has_own_bits(header: Header) -> bool:

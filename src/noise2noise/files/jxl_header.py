@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from noise2noise.files.cicp import Cicp
 from noise2noise.files.guard import UnusableError
 
 HEAD = 2**12
@@ -19,7 +20,8 @@ _SIDES = ((9, 1), (13, 1), (18, 1), (30, 1))
 _ENUM = ((0, 0), (0, 1), (4, 2), (6, 18))
 _ALPHA, _SPOT, _CFA = 0, 2, 5
 _GREY, _XYB = 1, 2
-_CUSTOM, _D65, _SRGB, _SRGB_CURVE = 2, 1, 1, 13
+_CUSTOM, _D65, _SRGB, _2100, _P3, _DCI = 2, 1, 1, 9, 11, 11
+_PRIMARIES = {(_D65, _SRGB): 1, (_D65, _2100): 9, (_D65, _P3): 12, (_DCI, _P3): 11}
 
 DEFAULT_COLOURS = "1"
 """The bits of "sRGB", for colours."""
@@ -41,7 +43,9 @@ class JxlHeader:
         extra: how many numbers a pixel has besides.
         alpha: whether the last of them is transparency; `premultiplied` whether colours are
             multiplied by it.
-        srgb: whether colours are those of sRGB, or grey of its curve.
+        linear: whether what is decoded isn't what was encoded but light, on a linear scale: colours
+            were converted to what eyes see (XYB), and only an ICC profile says what they were.
+        cicp: what colours are, as `cicp.py` has it, if it is one of these.
         colours: what says so, as bits, the last one first; None for an ICC profile.
         place: where these bits are, from and to.
     """
@@ -55,7 +59,8 @@ class JxlHeader:
     extra: int = 0
     alpha: bool = False
     premultiplied: bool = False
-    srgb: bool = True
+    linear: bool = False
+    cicp: Cicp | None = None
     colours: str | None = DEFAULT_COLOURS
     place: tuple[int, int] = (0, 0)
 
@@ -106,9 +111,9 @@ def header(stream: bytes) -> JxlHeader:
     depth, floats = _depth(bits)
     bits.flag()  # whether 16 bits are enough to decode it
     channels = [_channel(bits) for _ in range(bits.number((0, 0), (0, 1), (4, 2), (12, 1)))]
-    bits.flag()  # whether it is stored as XYB
+    converted = bits.flag()
     start = bits.place
-    grey, srgb, known = _colours(bits)
+    grey, cicp, known = _colours(bits)
     end = bits.place
     last = channels[-1] if channels else None
     return JxlHeader(
@@ -121,7 +126,8 @@ def header(stream: bytes) -> JxlHeader:
         len(channels),
         last is not None and last[0] == _ALPHA,
         last is not None and last == (_ALPHA, True),
-        srgb,
+        converted and not known,
+        cicp,
         bits.between(start, end) if known else None,
         (start, end),
     )
@@ -216,23 +222,23 @@ def _channel(bits: _Bits) -> tuple[int, bool]:
     return kind, multiplied
 
 
-def _colours(bits: _Bits) -> tuple[bool, bool, bool]:
-    """Whether there is one colour only, whether it is sRGB's, and whether all is said in numbers
-    that have been read."""
+def _colours(bits: _Bits) -> tuple[bool, Cicp | None, bool]:
+    """Whether there is one colour only, what colours are, and whether all is said in numbers that
+    have been read."""
     if bits.flag():
-        return False, True, True
+        return False, None, True
     profile, space = bits.flag(), bits.number(*_ENUM)
     grey = space == _GREY
     if profile or space == _XYB:
-        return grey, False, False
+        return grey, None, False
     white = bits.number(*_ENUM)
     _points(bits, 1 if white == _CUSTOM else 0)
     primaries = _SRGB if grey else bits.number(*_ENUM)
     _points(bits, 3 if primaries == _CUSTOM else 0)
     curve = -bits.take(24) if bits.flag() else bits.number(*_ENUM)
     bits.number(*_ENUM)  # the rendering intent
-    same = (white, primaries, curve) == (_D65, _SRGB, _SRGB_CURVE) and space < _XYB
-    return grey, same, True
+    common = _PRIMARIES.get((white, primaries))
+    return grey, None if common is None or curve < 0 else (common, curve), True
 
 
 def _points(bits: _Bits, count: int) -> None:

@@ -19,6 +19,7 @@ import imagecodecs
 import numpy as np
 import PIL.Image
 
+from noise2noise.files.cicp import Cicp, beyond_srgb
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size
 from noise2noise.files.pillow import INCH, encoded, open_with_pillow, picture, refusal, resolution
@@ -167,8 +168,13 @@ def _metadata(chunks: Sequence[Chunk], animation: dict[str, Any]) -> Metadata:
         icc_profile=_profile(single.get(b"iCCP", b"")),
         resolution=_resolution(single.get(b"pHYs", b"")),
         xmp=xmp,
+        cicp=beyond_srgb(_told(dict(kept).get(b"cICP", b""))),
         layout=PngLayout(tuple(kept), animation),
     )
+
+
+def _told(body: bytes) -> Cicp | None:
+    return (body[0], body[1]) if len(body) == 4 else None
 
 
 def _profile(body: bytes) -> bytes:
@@ -211,6 +217,8 @@ def _kept(metadata: Metadata, header: Header) -> Iterator[Chunk]:
         for name, body in metadata.layout.chunks:
             if name != b"sBIT" or (len(body) == header.samples and not metadata.converted):
                 yield name, body
+    elif metadata.cicp:
+        yield b"cICP", bytes([*metadata.cicp, 0, 1])
 
 
 def _animation(file: PIL.Image.Image, frames: int) -> dict[str, Any]:

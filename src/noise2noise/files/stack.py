@@ -18,6 +18,7 @@ import numpy as np
 
 from noise2noise.errors import UserError
 from noise2noise.files.axes import Axes, named, with_samples
+from noise2noise.files.cicp import Cicp
 from noise2noise.files.guard import reading
 
 ALL = slice(None)
@@ -66,6 +67,7 @@ class Metadata:
             OME descriptions state them, so a description isn't written beside any others.
         xmp: the XMP packet.
         photoshop: the image resources that Photoshop wrote, in which IPTC lies (JPEG's APP13).
+        cicp: what colours are, if they aren't sRGB's and no profile says so, as `cicp.py` has it.
         steps: sizes of a pixel and of other steps, where a unit of length or time is known.
         channels: of the axis C, in order.
         converted: whether pixels have other values than in the source: what it says of them there,
@@ -86,6 +88,7 @@ class Metadata:
     channels: tuple[Channel, ...] = ()
     converted: bool = False
     jpeg_quality: int | None = None
+    cicp: Cicp | None = None
     layout: Any = field(default=None, compare=False, repr=False)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ Page = tifffile.TiffPage | tifffile.TiffFrame
 
 class _Tiff(Format):
     name, suffixes = "TIFF", (".tif", ".tiff")
+    without = ("cicp",)
 
     def recognises(self, head: bytes) -> bool:
         # DICOM files may begin like a TIFF.
@@ -61,7 +63,7 @@ class _Tiff(Format):
         return tiff_write.refusal(header)
 
     def losses(self, header: Header) -> tuple[str, ...]:
-        return tiff_write.losses(header)
+        return (*super().losses(header), *tiff_write.losses(header))
 
     def held(self, header: Header) -> Held:
         return tiff_write.held(header)
@@ -109,6 +111,11 @@ class _TiffStack(Stack):
         white = tiff_tags.white(file, page) if self.stored.stretch == 1 else None
         dtype = self.stored.dtype
         super().__init__(Header(axes, shape, dtype, colour, alpha, white, notes, metadata), path)
+
+    def with_axes(self, letters: str) -> None:
+        super().with_axes(letters)
+        if not self.header.alpha:  # it is a channel now, and stays among the others
+            self.stored = replace(self.stored, alpha=None)
 
     def close(self) -> None:
         self._file.close()

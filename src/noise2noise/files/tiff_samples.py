@@ -25,6 +25,8 @@ class Stored:
         inverted: white is zero.
         palette: colours, (entries, 3), or None.
         signed_chroma: the last two of three samples are CIE a and b, in two's complement.
+        alpha: the place of transparency among the samples, if others follow it in the file: it is
+            handed out as the last one.
     """
 
     stretch: float
@@ -32,6 +34,7 @@ class Stored:
     inverted: bool = False
     palette: np.ndarray | None = None
     signed_chroma: bool = False
+    alpha: int | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -45,9 +48,18 @@ class Stored:
         if self.stretch != 1:
             values = np.rint(values * self.stretch)
         values = values.astype(self.dtype, copy=False)
+        if self.alpha is not None:
+            values = moved(values, self.alpha, -1)
         if self.inverted:
             return np.iinfo(self.dtype).max - values
         return values ^ _chroma_signs(self.dtype) if self.signed_chroma else values
+
+
+def moved(values: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Values, (h, w, samples), whose sample at `start` is put at `end`, between the others."""
+    samples = [*range(values.shape[-1])]
+    samples.insert(end % len(samples), samples.pop(start))
+    return values[..., samples]
 
 
 def _chroma_signs(dtype: np.dtype) -> np.ndarray:
@@ -68,14 +80,11 @@ def meaning(page: tifffile.TiffPage, imagej: bool) -> tuple[Stored, Colour, Alph
     stretch, dtype = _stretch(page)
     if kind == _PHOTOMETRIC.PALETTE and samples == 1 and page.colormap is not None and not imagej:
         return Stored(1, np.dtype(np.uint8), palette=_palette(page.colormap)), "rgb", ""
-    alphas: dict[tuple[int, ...], Alpha] = {
-        (_ASSOCIATED,): "premultiplied",
-        (_UNASSOCIATED,): "straight",
-    }
-    alpha = alphas.get(tuple(page.extrasamples), "")
+    alpha, place = _transparency(page)
     if kind == _PHOTOMETRIC.SEPARATED:
         inks = samples - bool(alpha)
-        return Stored(stretch, dtype), "cmyk" if inks == 4 else "channels", alpha
+        stored = Stored(stretch, dtype, alpha=place)
+        return stored, "cmyk" if inks == 4 else "channels", alpha
     if kind in (_PHOTOMETRIC.CIELAB, _PHOTOMETRIC.ICCLAB) and samples == 3 and dtype.kind == "u":
         return Stored(1, dtype, signed_chroma=kind == _PHOTOMETRIC.CIELAB), "lab", ""
     plain = (_PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.MINISWHITE, _PHOTOMETRIC.PALETTE)
@@ -83,7 +92,7 @@ def meaning(page: tifffile.TiffPage, imagej: bool) -> tuple[Stored, Colour, Alph
         name = getattr(kind, "name", kind)
         raise UnusableError(f"has {name} pixels; convert it to RGB or grey first")
     inverted = kind == _PHOTOMETRIC.MINISWHITE and dtype.kind == "u"
-    stored = Stored(stretch, dtype, inverted)
+    stored = Stored(stretch, dtype, inverted, alpha=place)
     # Some writers leave out what the fourth sample of RGB is; it always is alpha.
     if kind == _PHOTOMETRIC.RGB and samples == 4 and not alpha:
         alpha = "straight"
@@ -91,6 +100,17 @@ def meaning(page: tifffile.TiffPage, imagej: bool) -> tuple[Stored, Colour, Alph
     if kind in plain:
         return stored, "grey" if colours == 1 else "channels", alpha
     return stored, "rgb" if colours == 3 else "channels", alpha
+
+
+def _transparency(page: tifffile.TiffPage) -> tuple[Alpha, int | None]:
+    """What a page says of transparency, and where it is, if other samples follow it."""
+    kinds: dict[int, Alpha] = {_ASSOCIATED: "premultiplied", _UNASSOCIATED: "straight"}
+    extra = page.extrasamples
+    place = next((place for place, kind in enumerate(extra) if kind in kinds), None)
+    if place is None:
+        return "", None
+    last = place == len(extra) - 1
+    return kinds[extra[place]], None if last else page.samplesperpixel - len(extra) + place
 
 
 def _stretch(page: tifffile.TiffPage) -> tuple[float, np.dtype]:

@@ -43,7 +43,8 @@ class TiffLayout:
         tile: rows and columns of a tile, or None.
         rows: of a strip.
         photometric: as TIFF numbers it; also 0, white is zero.
-        extra: what the samples beyond the colours are, as TIFF numbers it.
+        samples: of a pixel.
+        extra: what those beyond the colours are, as TIFF numbers it.
         colormap: (3, entries) of a look-up table that is only for show (ImageJ's).
         descriptions: the raw ImageDescriptions of the first page.
         tags: of page number p, asked for while the file is open: private tags as they are, EXIF and
@@ -58,6 +59,7 @@ class TiffLayout:
     tile: tuple[int, int] | None
     rows: int
     photometric: int
+    samples: int
     extra: tuple[int, ...]
     colormap: np.ndarray | None
     descriptions: tuple[bytes, ...]
@@ -104,6 +106,7 @@ def metadata(
         (page.tilelength, page.tilewidth) if page.is_tiled else None,
         page.rowsperstrip,
         int(page.photometric),
+        page.samplesperpixel,
         tuple(map(int, page.extrasamples)),
         page.colormap if file.is_imagej else None,
         raw,

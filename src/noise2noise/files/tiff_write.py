@@ -14,6 +14,7 @@ from noise2noise.files import exif, ome, tiff_tags
 from noise2noise.files.exif import Entry, Order
 from noise2noise.files.guard import quiet
 from noise2noise.files.stack import Header, Held, blocks_of, next_plane, whole_planes
+from noise2noise.files.tiff_samples import moved
 from noise2noise.files.tiff_tags import TiffLayout
 
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
@@ -23,8 +24,13 @@ _DEFLATE = 8
 _SHORT, _LONG, _LONG8 = 3, 4, 16
 _MOST_VALUE = 281  # MaxSampleValue
 _CLASSIC = 2**32 - 2**25  # bytes: beyond, offsets need 64 bits
+_BASIC: dict[int, int] = {
+    _PHOTOMETRIC.RGB: 3,
+    _PHOTOMETRIC.SEPARATED: 4,
+}  # colours, without what is beside them
+_ALPHAS = (1, 2)  # of ExtraSamples
 _DTYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
-_PLAIN = TiffLayout("<", False, 1, 1, 1, None, 0, 1, (), None, (), lambda _: ())
+_PLAIN = TiffLayout("<", False, 1, 1, 1, None, 0, 1, 1, (), None, (), lambda _: ())
 
 
 def refusal(header: Header) -> str:
@@ -70,7 +76,8 @@ def write(path: Path, header: Header, bands: Iterable[np.ndarray]) -> None:
         for plane in range(header.planes):
             entries = own.tags(plane) if own else foreign if plane == 0 else ()
             options = _options(header, layout, plane, entries, order)
-            data = _segments(next_plane(rows, header.height), header, layout, order)
+            ordered = _in_order(next_plane(rows, header.height), header, layout)
+            data = _segments(ordered, header, layout, order)
             if plane == 0 or own:
                 options["extratags"] = _extra_tags(header, entries, own is None, big, plane)
             file.write(data, **options)
@@ -146,9 +153,9 @@ def _photometric(header: Header, layout: TiffLayout) -> int:
         return kinds.get(header.colour, _lab(layout))
     if layout.colormap is not None and header.dtype == np.uint8:
         return _PHOTOMETRIC.PALETTE
-    more = header.colour == "channels" and header.samples == 3 + len(layout.extra)
-    if more and layout.photometric == _PHOTOMETRIC.RGB:  # colours, and others beside them
-        return _PHOTOMETRIC.RGB
+    same = header.colour == "channels" and header.samples == layout.samples
+    if same and layout.photometric in _BASIC and header.samples >= _BASIC[layout.photometric]:
+        return layout.photometric  # colours or inks, and others beside them
     inverted = layout.photometric == _PHOTOMETRIC.MINISWHITE and header.dtype.kind == "u"
     return _PHOTOMETRIC.MINISWHITE if inverted else _PHOTOMETRIC.MINISBLACK
 
@@ -160,14 +167,23 @@ def _lab(layout: TiffLayout) -> int:
 
 def _extra_samples(header: Header, layout: TiffLayout) -> list[Any]:
     """Those of the source, where there are as many."""
-    basic = {"rgb": 3, "lab": 3, "cmyk": 4}.get(header.colour, 1)
-    if _photometric(header, layout) == _PHOTOMETRIC.RGB:
-        basic = 3
+    basic = 3 if header.colour == "lab" else 1
+    basic = _BASIC.get(_photometric(header, layout), basic)
     if layout.extra and len(layout.extra) == header.samples - basic:
         return [*layout.extra]
     extra = ["unspecified"] * (header.colours - basic)
     kinds = {"straight": ["unassalpha"], "premultiplied": ["assocalpha"]}
     return extra + kinds.get(header.alpha, [])
+
+
+def _in_order(
+    bands: Iterable[np.ndarray], header: Header, layout: TiffLayout
+) -> Iterable[np.ndarray]:
+    """Bands with transparency where the source has it, which others may follow there."""
+    extra = _extra_samples(header, layout) if header.alpha else []
+    place = next((i for i, kind in enumerate(extra) if kind in _ALPHAS), len(extra) - 1)
+    behind = len(extra) - 1 - place
+    return (moved(band, -1, -1 - behind) for band in bands) if behind > 0 else bands
 
 
 def _strip(header: Header, layout: TiffLayout) -> int:

@@ -28,7 +28,7 @@ class WebpLayout:
 
 class _Webp(Format):
     name, suffixes = "WebP", (".webp",)
-    without = ("photoshop",)
+    without = ("photoshop", "cicp")
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith(b"RIFF") and head[8:12] in (b"WEBP", b"")
@@ -78,4 +78,5 @@ def _animation(file: Any, frames: int) -> dict[str, Any]:
         file.load()  # only then the time is known
         durations.append(file.info.get("duration", 0))
     file.seek(0)
-    return {"duration": durations, "loop": file.info.get("loop", 0)}
+    told = {name: file.info[name] for name in ("loop", "background") if name in file.info}
+    return {"duration": durations, **told}

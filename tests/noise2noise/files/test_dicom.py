@@ -286,6 +286,16 @@ def test_what_is_no_image_that_can_be_read_is_refused(tmp_path, change, sentence
         open_stack(tmp_path / "a.dcm")
 
 
+def test_a_mask_of_one_bit_is_no_image(tmp_path):
+    write_dicom(tmp_path / "a.dcm", values("uint8", 8, 9))
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    dataset.BitsAllocated = dataset.BitsStored = 1
+    dataset.HighBit, dataset.PixelData = 0, bytes(10)
+    dataset.save_as(tmp_path / "a.dcm")
+    with pytest.raises(UserError, match="has 1 bit a pixel, a mask without noise; use the image"):
+        open_stack(tmp_path / "a.dcm")
+
+
 def test_a_data_set_that_is_deflated_is_refused_unread(tmp_path):
     write_dicom(tmp_path / "a.dcm", values("uint16", 8, 9))
     dataset = pydicom.dcmread(tmp_path / "a.dcm")

@@ -1,5 +1,6 @@
 """What the first bits of a JPEG XL say, bit by bit: much of it no encoder at hand writes."""
 
+import base64
 import struct
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from noise2noise.errors import UserError
-from noise2noise.files import jxl_header, open_stack
+from noise2noise.files import bands_of, jxl_header, open_stack, write_stack
 from noise2noise.files.guard import UnusableError
 
 Field = tuple[int, int]
@@ -64,7 +65,7 @@ def test_channels_of_other_kinds_and_grey_of_its_own_white(kind):
     found = jxl_header.header(
         stream(*UNUSUAL, *NO_EXTRAS, *DEEP, (2, 1), *named, *rest, (1, 0), *white, *curve)
     )
-    assert (found.extra, found.alpha, found.grey, found.srgb) == (1, False, True, False)
+    assert (found.extra, found.alpha, found.grey, found.cicp) == (1, False, True, None)
     assert found.samples == 2
 
 
@@ -98,3 +99,43 @@ def test_a_box_may_say_its_length_in_64_bits(tmp_path: Path):
     (tmp_path / "a.jxl").write_bytes(data[:place] + head + data[place + 8 :])
     with open_stack(tmp_path / "a.jxl") as stack:
         np.testing.assert_array_equal(stack.read()[..., 0], pixels)
+
+
+# 24 x 16 pixels, 20 + 9 x of red, 20 + 12 y of green and 150 of blue, with a profile whose curve is
+# a table of five, packed with loss by libjxl 0.11.2.
+OF_A_TABLE = (
+    "/woDQQofDQMS5gFQ1TDmYoua1/HQb/ElXoJmhZZ/gkuQufURdp8MulgcTtl5BO48JEZrJ2Q0Gm2dhc8HgKyjrTMC"
+    "fMW9amYsc2fKATDg/8LSiu85DHWdWGXZWclDIUDR2lRWOs1Ulz/yfsn5SA5kWcc3wNFX2FzZ1FNUOizA2tkyQFPZ"
+    "0lLWHGqv9bPVTtM4QwW41dt//52nvK13Au0X0n//3TfUf//tVwTPcqHAV7qcLfApCS7tQ0g/MC8BausQQuuAgtLe"
+    "eS+8EpARZFdgT8X33z/8eg4AE4gCAKQBtZ8gAAAVKqOMG7yc6/nyQ4fFtI3rDG21bWEJY7O9MEhIoUSgnsGcquXO"
+    "m69AXVt3m1QqLfZOG7fo9bJbNvIMjcOYAEAliTREXWz29l2FiN71Xc9Ep1BAgQDI2pWCgYS5/85VJgTp15ww"
+)
+
+
+def test_what_is_decoded_as_light_becomes_what_the_profile_showed(tmp_path: Path):
+    (tmp_path / "a.jxl").write_bytes(base64.b64decode(OF_A_TABLE))
+    with open_stack(tmp_path / "a.jxl") as stack:
+        assert stack.header.notes == (
+            "its colours are sRGB's now, since its colour profile can't be read",
+        )
+        shown = stack.read().mean((0, 1))
+        write_stack(tmp_path / "b.jxl", stack.header, bands_of(stack))
+    np.testing.assert_allclose(shown, [147.7, 145.3, 179.7], atol=1)  # as Little CMS has them
+    with open_stack(tmp_path / "b.jxl") as stack:
+        assert (stack.header.notes, stack.header.metadata.cicp) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("white", "primaries", "curve", "cicp"),
+    [(1, 1, 13, (1, 13)), (1, 11, 13, (12, 13)), (1, 9, 16, (9, 16)), (11, 11, 17, (11, 17))],
+)
+def test_colours_that_have_a_number(white, primaries, curve, cicp):
+    def enum(value: int) -> list[Field]:
+        return [(2, value)] if value < 2 else [(2, 2), (4, value - 2)]
+
+    def long(value: int) -> list[Field]:
+        return enum(value) if value < 18 else [(2, 3), (6, value - 18)]
+
+    said = [(1, 0), (1, 0), *enum(0), *enum(white), *enum(primaries), (1, 0), *long(curve)]
+    found = jxl_header.header(stream(*UNUSUAL, *NO_EXTRAS, *DEEP, *NO_CHANNEL, *said, *enum(1)))
+    assert found.cicp == cicp

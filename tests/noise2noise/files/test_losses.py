@@ -7,6 +7,7 @@ import imagecodecs
 import numpy as np
 import PIL.Image
 import PIL.ImageCms
+import PIL.ImageOps
 import pytest
 import tifffile
 
@@ -75,6 +76,86 @@ def test_deep_avif_hands_its_metadata_on_and_says_that_it_loses_them(tmp_path, b
     assert said.metadata.icc_profile == ICC
     assert b"Camera works" in said.metadata.exif
     assert format_for("c.avif").losses(said) == ("no place for its EXIF and colour profile",)
+
+
+BT2020_PQ, P3 = (9, 16), (12, 13)
+
+
+def avif(path: Path, bits: int, colours: tuple[int, int]) -> Path:
+    pixels = PIXELS if bits == 8 else PIXELS.astype(np.uint16) << (bits - 8)
+    primaries, transfer = colours
+    path.write_bytes(
+        imagecodecs.avif_encode(
+            pixels, 95, bitspersample=bits, primaries=primaries, transfer=transfer
+        )
+    )
+    return path
+
+
+def colours_of(path: Path) -> tuple[int, ...]:
+    """What an AVIF says, found by hand, for no library at hand tells it."""
+    _, found, behind = path.read_bytes().partition(b"colrnclx")
+    return struct.unpack(">HH", behind[:4]) if found else ()
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+@pytest.mark.parametrize("colours", [BT2020_PQ, P3, (1, 1), (2, 2)])
+def test_an_avif_keeps_what_its_colours_are(tmp_path, bits, colours):
+    with open_stack(avif(tmp_path / "a.avif", bits, colours)) as stack:
+        write_stack(tmp_path / "b.avif", stack.header, bands_of(stack))
+    assert colours_of(tmp_path / "a.avif") == colours_of(tmp_path / "b.avif") == colours
+
+
+def test_what_colours_are_goes_where_there_is_a_place_and_is_missed_elsewhere(tmp_path):
+    with open_stack(avif(tmp_path / "a.avif", 8, P3)) as stack:
+        said, pixels = stack.header, list(bands_of(stack))
+    for suffix in (".jpg", ".tif", ".webp", ".jxl", ".npy", ".bmp"):
+        assert "no place for its colour space" in format_for(f"a{suffix}").losses(said)
+    for suffix in (".png", ".avif"):
+        assert format_for(f"a{suffix}").losses(said) == ()
+        write_stack(tmp_path / f"b{suffix}", said, pixels)
+    assert b"cICP\x0c\x0d\0\1" in (tmp_path / "b.png").read_bytes()
+    with open_stack(tmp_path / "b.png") as stack:
+        write_stack(tmp_path / "c.avif", stack.header, bands_of(stack))
+    assert colours_of(tmp_path / "b.avif") == colours_of(tmp_path / "c.avif") == P3
+    for common in ((1, 13), (2, 2)):  # what is assumed where nothing is said
+        said = said_of(avif(tmp_path / "d.avif", 8, common))
+        assert format_for("d.jpg").losses(said) == ()
+
+
+def test_what_colours_are_goes_to_heif_and_back(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    with open_stack(avif(tmp_path / "a.avif", 8, P3)) as stack:
+        write_stack(tmp_path / "a.heic", stack.header, bands_of(stack))
+    told = pillow_heif.open_heif(tmp_path / "a.heic").info["nclx_profile"]
+    assert (told["color_primaries"], told["transfer_characteristics"]) == P3
+    with open_stack(tmp_path / "a.heic") as stack:
+        write_stack(tmp_path / "b.avif", stack.header, bands_of(stack))
+    assert colours_of(tmp_path / "b.avif") == P3
+
+
+@pytest.mark.parametrize(
+    ("said", "orientation"),
+    [(b"irot\1", 8), (b"irot\2", 3), (b"irot\3", 6), (b"imir\0", 4), (b"imir\1", 2)],
+)
+def test_a_deep_avif_that_is_shown_turned_is_written_so(tmp_path, said, orientation):
+    flat = np.repeat(np.repeat(PIXELS[:2, :3], 16, 0), 16, 1).astype(np.uint16) << 2
+    data = bytes(imagecodecs.avif_encode(flat, 100, bitspersample=10))
+    # The word on colours, of 19 bytes, makes place for one on turning, which readers must mind.
+    start = data.index(b"colrnclx") - 4
+    box = b"\0\0\0\x09" + said + b"\0\0\0\x0afree\0\0"
+    data = data[:start] + box + data[start + 19 :]
+    (tmp_path / "a.avif").write_bytes(data.replace(b"\x01\x02\x83\x04", b"\x01\x02\x83\x84"))
+    with PIL.Image.open(tmp_path / "a.avif") as file:
+        assert file.getexif()[274] == orientation
+        shown = np.asarray(PIL.ImageOps.exif_transpose(file)).astype(int)
+    with open_stack(tmp_path / "a.avif") as stack:
+        assert stack.header.white == 1023
+        write_stack(tmp_path / "b.avif", stack.header, bands_of(stack))
+    with PIL.Image.open(tmp_path / "b.avif") as file:
+        assert 274 not in file.getexif()
+        assert file.size == shown.shape[1::-1]
+        assert np.abs(np.asarray(file) - shown).mean() < 4
 
 
 @pytest.mark.parametrize("bits", [10, 12, 16])

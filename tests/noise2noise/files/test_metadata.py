@@ -179,6 +179,15 @@ def test_frames_and_their_timing_stay(tmp_path, suffix):
             assert np.array_equal(np.asarray(result.convert("RGB")), np.asarray(expected))
 
 
+def test_an_animation_keeps_what_is_behind_it(tmp_path):
+    first, *others = (PIL.Image.fromarray(np.roll(noise((8, 12, 4)), i, 0)) for i in (0, 1))
+    colour = (10, 200, 30, 255)
+    options = {"lossless": True, "save_all": True, "append_images": others}
+    first.save(tmp_path / "a.webp", background=colour, **options)
+    with PIL.Image.open(copied(tmp_path / "a.webp")) as result:
+        assert result.info["background"] == colour
+
+
 # JPEG XL and AVIF, arrays.
 
 

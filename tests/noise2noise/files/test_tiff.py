@@ -202,6 +202,44 @@ def test_samples_beside_the_colours_are_what_they_were(tmp_path, extra):
         assert tags(result)[tag] == tags(tmp_path / "a.tif")[tag]
 
 
+ALPHAS = {"assocalpha": 1, "unassalpha": 2}
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("kind", ALPHAS)
+@pytest.mark.parametrize("colours", [1, 3, 4])
+def test_transparency_before_another_sample_is_transparency(tmp_path, colours, kind, planar):
+    pixels = noise((9, 12, colours + 2), "uint8")
+    stored = pixels if planar == "contig" else np.moveaxis(pixels, -1, 0)
+    photometric = {1: "minisblack", 3: "rgb", 4: "separated"}[colours]
+    extra = [kind, "unspecified"]
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        stored,
+        photometric=photometric,
+        planarconfig=planar,
+        extrasamples=extra,
+    )
+    with open_stack(tmp_path / "a.tif") as stack:
+        assert (stack.header.colour, stack.header.colours) == ("channels", colours + 1)
+        assert stack.header.alpha == {1: "premultiplied", 2: "straight"}[ALPHAS[kind]]
+        np.testing.assert_array_equal(stack.read()[..., -1], pixels[..., colours])
+        np.testing.assert_array_equal(stack.read()[..., -2], pixels[..., -1])
+    result = copied(tmp_path / "a.tif")
+    np.testing.assert_array_equal(tifffile.imread(result), stored)
+    for tag in (262, 284, 338):
+        assert tags(result)[tag] == tags(tmp_path / "a.tif")[tag]
+
+
+def test_transparency_that_is_said_to_be_a_channel_stays_among_them(tmp_path):
+    pixels = noise((9, 12, 5), "uint8")
+    extra = ["unassalpha", "unspecified"]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=extra)
+    with open_stack(tmp_path / "a.tif", "YXC") as stack:
+        assert stack.header.alpha == ""
+        np.testing.assert_array_equal(stack.read(), pixels)
+
+
 def write_thinned(path: Path, grey: np.ndarray, orientation: int) -> None:
     """Luma and chroma by LZW, the latter once for two by two pixels: Pillow reads it."""
     height, width = grey.shape
