@@ -101,28 +101,122 @@ void add_images(const Image& a, const Image& b, const Image& out, int threads) {
     });
 }
 
-// sum (prediction - target)^2: of pieces in single precision, of their sums in double.
-double squared_error(const Image& prediction, const Image& target, int threads) {
-    const long rows = prediction.n * prediction.h;
-    double* sums = static_cast<double*>(scratch(0, 8.0 * rows));
+struct Square {
+    template <class T>
+    T operator()(T d) const {
+        return d * d;
+    }
+};
+
+struct Size {
+    vec operator()(vec d) const { return d < 0 ? -d : d; }
+    double operator()(double d) const { return d < 0 ? -d : d; }
+};
+
+// sums[row] = sum of term(prediction - target) over a row: of pieces in single precision, of their sums in double.
+template <class Term>
+void row_errors(const Image& prediction, const Image& target, double* sums, int threads) {
+    const Term term;
     for_rows(prediction, target, threads, [&](long row, const float* p, const float* t, long count) {
         double sum = 0;
         long i = 0;
         while (i + kLanes <= count) {
             // No more than 64 of a lane in single precision: a row may be a whole image.
             vec total{};
-            for (const long end = smaller(i + 64 * kLanes, count); i + kLanes <= end; i += kLanes) {
-                const vec d = load(p + i) - load(t + i);
-                total += d * d;
-            }
+            for (const long end = smaller(i + 64 * kLanes, count); i + kLanes <= end; i += kLanes)
+                total += term(load(p + i) - load(t + i));
             for (int k = 0; k < kLanes; ++k) sum += total[k];
         }
-        for (; i < count; ++i) sum += double(p[i] - t[i]) * (p[i] - t[i]);
+        for (; i < count; ++i) sum += term(double(p[i]) - double(t[i]));
         sums[row] = sum;
     });
+}
+
+template <class Term>
+double all_errors(const Image& prediction, const Image& target, int threads) {
+    const long rows = prediction.n * prediction.h;
+    double* sums = static_cast<double*>(scratch(0, 8.0 * rows));
+    row_errors<Term>(prediction, target, sums, threads);
     double sum = 0;
     for (long row = 0; row < rows; ++row) sum += sums[row];
     return sum;
+}
+
+// sum (prediction - target)^2
+double squared_error(const Image& prediction, const Image& target, int threads) {
+    return all_errors<Square>(prediction, target, threads);
+}
+
+// sum |prediction - target|
+double absolute_error(const Image& prediction, const Image& target, int threads) {
+    return all_errors<Size>(prediction, target, threads);
+}
+
+// each[n] = sum (prediction - target)^2 over one of `images`, which have as many rows each.
+void image_errors(const Image& prediction, const Image& target, long images, float* each, int threads) {
+    const long rows = prediction.n * prediction.h;
+    double* sums = static_cast<double*>(scratch(0, 8.0 * rows));
+    row_errors<Square>(prediction, target, sums, threads);
+    for (long n = 0; n < images; ++n) {
+        double sum = 0;
+        for (long row = rows / images * n; row < rows / images * (n + 1); ++row) sum += sums[row];
+        each[n] = float(sum);
+    }
+}
+
+// factors[n] * (prediction - target), into dense rows.
+void image_errors_gradient(const Image& prediction, const Image& target, long images, const float* factors,
+                           const Image& out, int threads) {
+    const long rows = prediction.n * prediction.h / images;
+    for_rows(prediction, target, threads, [&](long row, const float* p, const float* t, long count) {
+        float* to = out.data + row / out.h * out.sn + row % out.h * out.sh;
+        const float scale = factors[row / rows];
+        long i = 0;
+        for (; i + kLanes <= count; i += kLanes) store(to + i, scale * (load(p + i) - load(t + i)));
+        for (; i < count; ++i) to[i] = scale * (p[i] - t[i]);
+    });
+}
+
+// scale * sign(prediction - target), 0 where they are equal, into dense rows.
+void absolute_error_gradient(const Image& prediction, const Image& target, float scale, const Image& out, int threads) {
+    const vec up = splat(scale), down = splat(-scale), none{};
+    for_rows(prediction, target, threads, [&](long row, const float* p, const float* t, long count) {
+        float* to = out.data + row / out.h * out.sn + row % out.h * out.sh;
+        long i = 0;
+        for (; i + kLanes <= count; i += kLanes) {
+            const vec d = load(p + i) - load(t + i);
+            store(to + i, d > 0 ? up : (d < 0 ? down : none));
+        }
+        for (; i < count; ++i) to[i] = p[i] > t[i] ? scale : (p[i] < t[i] ? -scale : 0.0f);
+    });
+}
+
+// sum x^2: of pieces in single precision, of their sums in double.
+double sum_of_squares(const float* x, long count, int threads) {
+    const long pieces = divide_up(count, kPiece);
+    double* sums = static_cast<double*>(scratch(0, 8.0 * pieces));
+    for_pieces(threads, count, [&](long i, long end) {
+        const long piece = i / kPiece;
+        double sum = 0;
+        while (i + kLanes <= end) {
+            vec total{};
+            for (const long stop = smaller(i + 64 * kLanes, end); i + kLanes <= stop; i += kLanes)
+                total += load(x + i) * load(x + i);
+            for (int k = 0; k < kLanes; ++k) sum += total[k];
+        }
+        for (; i < end; ++i) sum += double(x[i]) * x[i];
+        sums[piece] = sum;
+    });
+    double sum = 0;
+    for (long piece = 0; piece < pieces; ++piece) sum += sums[piece];
+    return sum;
+}
+
+void multiply_all(float* x, long count, float factor, int threads) {
+    for_pieces(threads, count, [&](long i, long end) {
+        for (; i + kLanes <= end; i += kLanes) store(x + i, factor * load(x + i));
+        for (; i < end; ++i) x[i] *= factor;
+    });
 }
 
 // scale * (prediction - target), into dense rows.

@@ -187,6 +187,14 @@ struct Kernels {
     double (*squared_error)(const Image& prediction, const Image& target, int threads);
     void (*squared_error_gradient)(const Image& prediction, const Image& target, float scale, const Image& out,
                                    int threads);
+    double (*absolute_error)(const Image& prediction, const Image& target, int threads);
+    void (*absolute_error_gradient)(const Image& prediction, const Image& target, float scale, const Image& out,
+                                    int threads);
+    void (*image_errors)(const Image& prediction, const Image& target, long images, float* each, int threads);
+    void (*image_errors_gradient)(const Image& prediction, const Image& target, long images, const float* factors,
+                                  const Image& out, int threads);
+    double (*sum_of_squares)(const float* x, long count, int threads);
+    void (*multiply)(float* x, long count, float factor, int threads);
     void (*max_pool)(const Image& in, const PoolGeometry&, Image out, int32_t* places, int threads);
     void (*max_pool_gradient)(const Image& gy, const int32_t* places, const PoolGeometry&, Image gx, int threads);
     void (*average_pool)(const Image& in, const PoolGeometry&, Image out, int threads);

@@ -381,6 +381,42 @@ NB_MODULE(_native, m) {
         },
         unlocked);
     m.def(
+        "absolute_error",
+        [](const Operand& prediction, const Operand& target, int threads) {
+            return active->absolute_error(prediction, target, threads);
+        },
+        unlocked);
+    m.def(
+        "absolute_error_gradient",
+        [](const Operand& prediction, const Operand& target, float scale, const Operand& out, int threads) {
+            active->absolute_error_gradient(prediction, target, scale, out, threads);
+        },
+        unlocked);
+    m.def(
+        "image_errors",
+        [](const Operand& prediction, const Operand& target, long images, long each, int threads) {
+            active->image_errors(prediction, target, images, address(each), threads);
+        },
+        unlocked);
+    m.def(
+        "image_errors_gradient",
+        [](const Operand& prediction, const Operand& target, long images, long factors, const Operand& out,
+           int threads) { active->image_errors_gradient(prediction, target, images, address(factors), out, threads); },
+        unlocked);
+    m.def(
+        "clip",
+        [](const Addresses& gradients, const std::vector<long>& counts, double limit, int threads) {
+            double sum = 0;
+            for (std::size_t i = 0; i < gradients.size(); ++i)
+                sum += active->sum_of_squares(address(gradients[i]), counts[i], threads);
+            const double norm = __builtin_sqrt(sum), factor = limit / (norm + 1e-6);
+            if (__builtin_isfinite(norm) && factor < 1)
+                for (std::size_t i = 0; i < gradients.size(); ++i)
+                    active->multiply(address(gradients[i]), counts[i], float(factor), threads);
+            return norm;
+        },
+        unlocked);
+    m.def(
         "max_pool",
         [](const Operand& in, const PoolGeometry& shape, const Operand& out, long places, int threads) {
             active->max_pool(in, shape, out, reinterpret_cast<int32_t*>(places), threads);

@@ -545,6 +545,57 @@ def test_squared_errors(shape):
             agree(lambda x, y: ops.squared_error_grad(x, y, torch.tensor(0.125)), x, y)
 
 
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if 0 not in shape], ids=str)
+def test_absolute_errors(shape):
+    for x in arrangements(shape):
+        for y in (torch.rand(x.shape), torch.empty_like(x).copy_(torch.rand(x.shape))):
+            y.flatten()[::3] = x.flatten()[::3]  # no gradient where there is no difference
+            agree(ops.absolute_error, x, y)
+            agree(lambda x, y: ops.absolute_error_grad(x, y, 0.125), x, y)
+            agree(lambda x, y: ops.absolute_error_grad(x, y, torch.tensor(0.125)), x, y)
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape and 0 not in shape], ids=str)
+def test_errors_of_images(shape):
+    factors = torch.rand(shape[0])
+    for x in arrangements(shape):
+        for y in (torch.rand(x.shape), torch.empty_like(x).copy_(torch.rand(x.shape))):
+            agree(ops.image_errors, x, y)
+            agree(ops.image_error_grad, x, y, factors)
+
+
+@pytest.mark.parametrize("limit", [1e-3, 0.5, 1e3])
+def test_clipping_of_gradients_together(limit):
+    def clipped(*values):
+        parts = [value.clone() for value in values]
+        norm = ops.clip(parts, limit)
+        return torch.tensor(norm, dtype=values[0].dtype), *parts
+
+    many = [
+        torch.rand(20_001),
+        torch.rand(3, 4, 5, 5).contiguous(memory_format=torch.channels_last),
+    ]
+    agree(clipped, *many, torch.rand(1))
+    agree(clipped, many[0], torch.rand(6, 6)[:, ::2])
+
+
+@pytest.mark.parametrize("odd", [math.inf, math.nan])
+def test_gradients_without_a_norm_stay_as_they_are(odd):
+    for way, _ in ways():
+        values = [torch.ones(7), torch.full((70_000,), odd)]
+        assert not math.isfinite(ops.clip(values, 1e-3)), way
+        assert values[0].tolist() == [1.0] * 7, way
+
+
+def test_where_nothing_is_a_number_absolute_errors_have_the_reference_s_gradient():
+    x = torch.tensor([math.nan, math.inf, -math.inf, 1.0] * 40)
+    with chainrule.use_backend("reference"):
+        expected = ops.absolute_error_grad(x, torch.zeros(160))
+    for way, _ in ways():
+        found = ops.absolute_error_grad(x, torch.zeros(160))
+        assert torch.equal(found.nan_to_num(7), expected.nan_to_num(7)), way
+
+
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_the_squared_error_of_a_large_image_is_not_lost_in_rounding(layout, arranged):
     """Added up one by one in float32, a million equal numbers are a thousandth off."""
@@ -668,6 +719,12 @@ MISFITS: list[Callable[[], Any]] = [
     lambda: ops.squared_error(X, wide(X)),
     lambda: ops.squared_error_grad(X, X[:1]),
     lambda: ops.squared_error_grad(X, wide(X)),
+    lambda: ops.absolute_error(X, wide(X)),
+    lambda: ops.absolute_error_grad(X, X[:1]),
+    lambda: ops.image_errors(X, X[:1]),
+    lambda: ops.image_error_grad(X, X[:1], torch.ones(2)),
+    lambda: ops.image_error_grad(X, X, torch.ones(7)),
+    lambda: ops.image_error_grad(X, X, wide(torch.ones(len(X)))),
     lambda: ops.accumulate(X, wide(X)),
     lambda: ops.sgd_step([X], [X], [X[:1]], [False], 0.1, 0.9, 0, 0, False),
     lambda: ops.sgd_step([X], [wide(X)], [], [False], 0.1, 0, 0, 0, False),

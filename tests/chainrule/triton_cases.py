@@ -318,6 +318,16 @@ def test_steps_of_adam(decay):
         close(found, expected, torch.float32)
 
 
+@pytest.mark.parametrize("limit", [1e-3, 1e3])
+def test_clipping(limit):
+    values = parameters(torch.float32)
+    exact = [value.double() for value in values]
+    norms = kernels.clip(values, limit), reference.clip(exact, limit)
+    assert norms[0] == pytest.approx(norms[1], rel=1e-6)
+    for value, expected in zip(values, exact, strict=True):
+        close(value, expected, torch.float32)
+
+
 def test_zero_and_accumulate():
     values = parameters(torch.float32)
     others = [random(*x.shape, seed=1) for x in values]

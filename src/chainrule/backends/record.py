@@ -155,6 +155,7 @@ _SIGNATURES = {op: inspect.signature(getattr(reference, op)) for op in reference
 _CHANGED = {  # by the ops that work in place and return nothing
     "accumulate": ("total",),
     "copy": ("target",),
+    "clip": ("gradients",),
     "zero": ("values",),
     "sgd_step": ("values", "velocities"),
     "adam_step": ("values", "means", "squares"),

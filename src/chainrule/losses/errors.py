@@ -215,16 +215,16 @@ class LogMSE(Loss):
         ops.check_target("LogMSE", prediction, target)
         if prediction.ndim == 0:
             raise ValueError("LogMSE: expected images along the first dimension, got a scalar")
-        error = prediction - target
-        each = error.square().reshape(len(error), -1).mean(1) + self.floor
-        tape.push(self, error, each)
+        size = prediction.numel() // max(len(prediction), 1)
+        each = ops.image_errors(prediction, target) / size + self.floor
+        tape.push(self, prediction, target, each)
         return self.reduced(each.log(), len(each))
 
     @ops.in_float32
     def back(self, gradient: float | Tensor, tape: Tape) -> Tensor:
-        error, each = tape.take(self)
-        scale = 2 * self.scale(gradient, len(each)) * len(each) / (error.numel() * each)
-        return error * scale.reshape(-1, *[1] * (error.ndim - 1))
+        prediction, target, each = tape.take(self)
+        factors = 2 * self.scale(gradient, len(each)) * len(each) / (prediction.numel() * each)
+        return ops.image_error_grad(prediction, target, factors)
 
     def arguments(self) -> str:
         return f"{super().arguments()}, floor={self.floor:g}"

@@ -24,7 +24,7 @@ _LOW = {"attention", "block", "conv2d", "conv_transpose2d", "linear"}
 _FLOAT32 = {
     *("absolute_error", "absolute_errors", "charbonnier_error", "charbonnier_errors"),
     *("huber_error", "huber_errors", "power_error", "power_errors"),
-    *("squared_error", "squared_errors"),
+    *("image_error", "image_errors", "squared_error", "squared_errors"),
     *("binary_cross_entropy", "cross_entropy", "soft_cross_entropy", "softmax", "softplus"),
     *("affine", "channel_statistics", "normalize", "normalize_fixed", "rms_normalize"),
     *("scale_shift", "standardize"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from chainrule.backends import on
-from chainrule.ops.checks import check_target
+from chainrule.ops.checks import check_alike, check_target, shape
 
 Scale = float | Tensor
 
@@ -38,6 +38,32 @@ def squared_error_grad(prediction: Tensor, target: Tensor, scale: Scale = 1.0) -
     """scale times dL/dprediction of `squared_error`, which is 2 (prediction - target)."""
     check_target("MSE", prediction, target)
     return on(prediction).squared_error_grad(prediction, target, scale)
+
+
+def image_errors(prediction: Tensor, target: Tensor) -> Tensor:
+    """sum (prediction - target)^2 over each of the N images along the first dimension, (N,).
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or devices differ.
+    """
+    check_target("LogMSE", prediction, target)
+    return on(prediction).image_errors(prediction, target)
+
+
+def image_error_grad(prediction: Tensor, target: Tensor, factors: Tensor) -> Tensor:
+    """factors_n (prediction - target): with factors of 2, dL/dprediction of `image_errors`.
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or devices differ, or there isn't a factor for each.
+    """
+    check_target("LogMSE", prediction, target)
+    if factors.shape != prediction.shape[:1]:
+        raise ValueError(
+            f"LogMSE: expected a factor for each of {len(prediction)} images, got factors of shape "
+            f"{shape(factors)}"
+        )
+    check_alike("LogMSE", prediction, "prediction", factors=factors)
+    return on(prediction).image_error_grad(prediction, target, factors)
 
 
 def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:

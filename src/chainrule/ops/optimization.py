@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from chainrule.backends import on
+from chainrule.backends.table import REFERENCE
 from chainrule.ops.checks import check_alike, check_step, shape
 
 
@@ -48,6 +49,18 @@ def copy(target: Tensor, source: Tensor) -> None:
 def zero(values: list[Tensor]) -> None:
     """values = 0, all of them."""
     _step("zero", (values,), ())
+
+
+def clip(gradients: list[Tensor], limit: float) -> float:
+    """gradients *= min(1, limit / (norm + 1e-6)), norm the Euclidean norm of all together, which is
+    returned; nothing is done where it isn't finite."""
+    if not gradients:
+        return 0.0
+    backends = {*map(on, gradients)}
+    chosen = backends.pop() if len(backends) == 1 else REFERENCE.ops
+    norm = chosen.clip(gradients, limit)
+    increment_version(gradients)
+    return norm
 
 
 def sgd_step(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
+from chainrule import ops
 from chainrule.optimizers.optimizer import Parameters, check_once, parameters_of
 
 
@@ -24,12 +23,4 @@ def clip_gradients(params: Parameters, max_norm: float) -> float:
     values = parameters_of(params)
     check_once(values)
     gradients = [value.grad for value in values if value.grad is not None]
-    if not gradients:
-        return 0.0
-    # Together, and with a single number to wait for: on a GPU each costs as much as a layer.
-    norms = torch._foreach_norm(gradients, 2, dtype=torch.float64)  # pyright: ignore[reportPrivateImportUsage]
-    norm = float(torch.stack(norms).square().sum().sqrt())
-    factor = max_norm / (norm + 1e-6)
-    if math.isfinite(norm) and factor < 1:
-        torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
-    return norm
+    return ops.clip(gradients, max_norm)

@@ -19,10 +19,21 @@ from chainrule.backends.native.convolution import (
     block_input_grad,
     block_parameter_grads,
 )
-from chainrule.backends.native.optimization import accumulate, adam_step, copy, sgd_step, zero
+from chainrule.backends.native.optimization import (
+    accumulate,
+    adam_step,
+    clip,
+    copy,
+    sgd_step,
+    zero,
+)
 from chainrule.backends.native.pointwise import (
+    absolute_error,
+    absolute_error_grad,
     activation,
     activation_grad,
+    image_error_grad,
+    image_errors,
     squared_error,
     squared_error_grad,
 )
@@ -60,6 +71,8 @@ from chainrule.backends.native.rows import (
 
 __all__ = [
     "SERVES",
+    "absolute_error",
+    "absolute_error_grad",
     "accumulate",
     "activation",
     "activation_grad",
@@ -72,6 +85,7 @@ __all__ = [
     "block",
     "block_input_grad",
     "block_parameter_grads",
+    "clip",
     "concatenate",
     "copy",
     "cross_entropy",
@@ -81,6 +95,8 @@ __all__ = [
     "empty_cache",
     "gelu",
     "gelu_grad",
+    "image_error_grad",
+    "image_errors",
     "linear",
     "linear_input_grad",
     "linear_parameter_grads",

@@ -40,6 +40,13 @@ def zero(values: list[Tensor]) -> None:
     return None
 
 
+def clip(gradients: list[Tensor], limit: float) -> float:
+    if not all(map(dense, gradients)):
+        return reference.clip(gradients, limit)
+    counts = [gradient.numel() for gradient in gradients]
+    return kernels.clip(addresses(gradients), counts, limit, threads())
+
+
 def sgd_step(
     values: list[Tensor],
     gradients: list[Tensor],

@@ -1,4 +1,4 @@
-"""Activations and squared errors: one pass over memory."""
+"""Activations and errors: one pass over memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from torch import Tensor
 import chainrule._native as kernels
 from chainrule.backends import reference
 from chainrule.backends.block import Epilogue
-from chainrule.backends.native.memory import alike, dense, empty, empty_like, nonlinearity
+from chainrule.backends.native.memory import (
+    alike,
+    dense,
+    empty,
+    empty_like,
+    fresh,
+    nonlinearity,
+)
 from chainrule.backends.settings import threads
 from chainrule.geometry import image_size
 
@@ -44,14 +51,53 @@ def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor
     images = _two_images(prediction, target)
     if images is None or (isinstance(scale, Tensor) and scale.dim()):
         return reference.squared_error_grad(prediction, target, scale)
-    if alike(prediction, target):
-        gradient = empty_like(prediction)
-        out = _rows(gradient)
-    else:
-        gradient = empty(prediction.shape[0], prediction.shape[1], image_size(prediction))
-        out = kernels.Image(gradient)
+    gradient, out = _beside(prediction, target)
     kernels.squared_error_gradient(*images, 2 * float(scale), out, threads())
     return gradient
+
+
+def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
+    images = _two_images(prediction, target)
+    if images is None:
+        return reference.absolute_error(prediction, target)
+    return as_tensor("absolute_error", *images, threads())
+
+
+def absolute_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
+    images = _two_images(prediction, target)
+    if images is None or (isinstance(scale, Tensor) and scale.dim()):
+        return reference.absolute_error_grad(prediction, target, scale)
+    gradient, out = _beside(prediction, target)
+    kernels.absolute_error_gradient(*images, float(scale), out, threads())
+    return gradient
+
+
+def image_errors(prediction: Tensor, target: Tensor) -> Tensor:
+    images = _two_images(prediction, target)
+    if images is None or not prediction.numel():
+        return reference.image_errors(prediction, target)
+    each = fresh(prediction, len(prediction))
+    kernels.image_errors(*images, len(prediction), each.data_ptr(), threads())
+    return each
+
+
+def image_error_grad(prediction: Tensor, target: Tensor, factors: Tensor) -> Tensor:
+    images = _two_images(prediction, target)
+    if images is None or not prediction.numel() or not dense(factors):
+        return reference.image_error_grad(prediction, target, factors)
+    gradient, out = _beside(prediction, target)
+    count, where = len(prediction), factors.data_ptr()
+    kernels.image_errors_gradient(*images, count, where, out, threads())
+    return gradient
+
+
+def _beside(prediction: Tensor, target: Tensor) -> tuple[Tensor, kernels.Image]:
+    """Memory for a gradient, as a tensor and as an image."""
+    if alike(prediction, target):
+        gradient = empty_like(prediction)
+        return gradient, _rows(gradient)
+    gradient = empty(prediction.shape[0], prediction.shape[1], image_size(prediction))
+    return gradient, kernels.Image(gradient)
 
 
 def as_tensor(kernel: str, *arguments: Any) -> Tensor:

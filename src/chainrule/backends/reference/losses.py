@@ -23,6 +23,16 @@ def absolute_error_grad(prediction: Tensor, target: Tensor, scale: float | Tenso
     return (prediction - target).sign_().mul_(scale)
 
 
+def image_errors(prediction: Tensor, target: Tensor) -> Tensor:
+    """sum (prediction - target)^2 over each image, (N,)."""
+    return (prediction - target).square_().reshape(len(prediction), -1).sum(1)
+
+
+def image_error_grad(prediction: Tensor, target: Tensor, factors: Tensor) -> Tensor:
+    """factors_n (prediction - target)."""
+    return (prediction - target).mul_(factors.reshape(-1, *[1] * (prediction.ndim - 1)))
+
+
 def squared_errors(prediction: Tensor, target: Tensor) -> Tensor:
     """(prediction - target)^2."""
     return (prediction - target).square_()

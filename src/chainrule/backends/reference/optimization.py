@@ -1,5 +1,7 @@
 """Gradients and optimizers, in place; lists hold something for each parameter."""
 
+import math
+
 from torch import Tensor
 
 
@@ -17,6 +19,16 @@ def zero(values: list[Tensor]) -> None:
     """values = 0."""
     for value in values:
         value.zero_()
+
+
+def clip(gradients: list[Tensor], limit: float) -> float:
+    """All gradients times min(1, limit / (norm + 1e-6)), unless the norm isn't finite; the norm."""
+    norm = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in gradients))
+    factor = limit / (norm + 1e-6)
+    if math.isfinite(norm) and factor < 1:
+        for gradient in gradients:
+            gradient.mul_(factor)
+    return norm
 
 
 def sgd_step(

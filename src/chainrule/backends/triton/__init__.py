@@ -17,7 +17,7 @@ there is no GPU.
 import torch
 
 from chainrule.backends.triton.convolution import block, block_input_grad, block_parameter_grads
-from chainrule.backends.triton.optimization import accumulate, adam_step, sgd_step, zero
+from chainrule.backends.triton.optimization import accumulate, adam_step, clip, sgd_step, zero
 from chainrule.backends.triton.pointwise import (
     absolute_error,
     absolute_error_grad,
@@ -56,6 +56,7 @@ __all__ = [
     "block",
     "block_input_grad",
     "block_parameter_grads",
+    "clip",
     "max_pool2d",
     "max_pool2d_grad",
     "rms_normalize",

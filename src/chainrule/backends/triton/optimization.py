@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -95,6 +96,16 @@ def zero(values: list[Tensor]) -> None:
     for group in _groups(reference.zero, (values,), ()):
         (chosen,) = group
         _zero[_grid(chosen)](_addresses(chosen), *_parts(chosen), _type(chosen), FLAT)
+
+
+def clip(gradients: list[Tensor], limit: float) -> float:
+    # A few launches for all of them, and one number to wait for.
+    norms = torch._foreach_norm(gradients, 2, dtype=torch.float64)  # pyright: ignore
+    norm = float(torch.stack(norms).square().sum().sqrt())
+    factor = limit / (norm + 1e-6)
+    if math.isfinite(norm) and factor < 1:
+        torch._foreach_mul_(gradients, factor)  # pyright: ignore
+    return norm
 
 
 def sgd_step(
