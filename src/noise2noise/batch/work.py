@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -349,8 +350,12 @@ class Work:
         """Whether something stands at `place` that is to be replaced.
 
         Raises:
-            UserError: something does that isn't.
+            UserError: something does that isn't, or nothing can be written there.
         """
+        if place.parent.is_dir() and not os.access(place.parent, os.W_OK):
+            raise UserError(
+                f"{place} can't be written: the folder is read-only; name another one by --out"
+            )
         if not place.exists():
             return False
         if self.overwrite or (self.ledger is not None and self.ledger.is_own(place)):

@@ -127,6 +127,8 @@ def open_stack(
             f"--axes {axes} names the channels already; leave --channel-axis {channel_axis} out"
         )
     if not path.exists():
+        if path.is_symlink():
+            raise UserError(f"{path} is a link that leads to no file; mend or remove it")
         what = "file" if path.suffix else "file or folder"
         raise UserError(f"there is no {what} {path}; check the name")
     stack = _open(path)

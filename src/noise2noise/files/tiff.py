@@ -112,11 +112,6 @@ class _TiffStack(Stack):
         dtype = self.stored.dtype
         super().__init__(Header(axes, shape, dtype, colour, alpha, white, notes, metadata), path)
 
-    def with_axes(self, letters: str) -> None:
-        super().with_axes(letters)
-        if not self.header.alpha:  # it is a channel now, and stays among the others
-            self.stored = replace(self.stored, alpha=None)
-
     def close(self) -> None:
         self._file.close()
 
@@ -144,7 +139,9 @@ class _TiffStack(Stack):
         values = self._truncated(plane, window)
         if values is None:
             values = self._decoded(plane, window)
-        return self.stored.load(values)
+        # Transparency that is said to be a channel stays among the others.
+        stored = self.stored if header.alpha else replace(self.stored, alpha=None)
+        return stored.load(values)
 
     # -- how pixels lie in a page ------------------------------------------------------------------
 

@@ -426,6 +426,38 @@ def test_a_folder_that_can_not_be_written_to(run, scans, here, monkeypatch):
     assert files("closed") == set()
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes into any folder"
+)
+def test_nothing_is_computed_for_a_folder_that_is_closed(run, scans, monkeypatch):
+    refuses_before_the_work(run, scans, monkeypatch, lambda: Path("closed").chmod(0o555))
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a tmpfs needs root"
+)
+def test_nothing_is_computed_for_a_disk_that_is_read_only(run, scans, monkeypatch):
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", "closed"]
+    Path("closed").mkdir()
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs isn't permitted here")
+    try:
+        refuses_before_the_work(run, scans, monkeypatch, lambda: None)
+    finally:
+        subprocess.run(["umount", "closed"], check=True)
+
+
+def refuses_before_the_work(run, scans, monkeypatch, close: Callable[[], None]) -> None:
+    Path("closed").mkdir(exist_ok=True)
+    close()
+    opened = []
+    monkeypatch.setattr(batch_work, "open_stack", lambda path, **_: opened.append(path))
+    status, out, err = run("denoise", scans, "-o", "closed", "--model", "photo")
+    assert (status, out, opened) == (2, "", [])
+    for name in ("a.png", "b.tif"):
+        assert f"closed/{name} can't be written: the folder is read-only; name another" in err
+
+
 # Stopped from outside.
 
 

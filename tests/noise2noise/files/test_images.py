@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -393,6 +394,13 @@ def refuse(path: Path, sentence: str) -> None:
 
 def test_a_missing_file(tmp_path):
     refuse(tmp_path / "none.png", "there is no file .*none.png")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right of their own there")
+@pytest.mark.parametrize("target", ["a.png", "none.png"])
+def test_a_link_in_a_circle_or_to_nothing(tmp_path, target):
+    (tmp_path / "a.png").symlink_to(tmp_path / target)
+    refuse(tmp_path / "a.png", "is a link that leads to no file; mend or remove it")
 
 
 def test_a_folder(tmp_path):
