@@ -45,13 +45,13 @@ class _Jxl(Format):
         said = jxl_header.header(_stream(path.read_bytes()))
         check_size(said.width, said.height)
         height, width = (said.height, said.width)[:: -1 if said.turned else 1]
-        samples, alpha = said.samples, said.alpha and said.extra == 1
+        samples = said.samples
         header = Header(
             "YXS" if samples > 1 else "YX",
             (height, width, samples) if samples > 1 else (height, width),
             _dtype(said),
-            "channels" if said.extra > alpha else "grey" if said.grey else "rgb",
-            "straight" if alpha else "",
+            "rgb" if not said.grey else "channels" if samples - said.alpha > 1 else "grey",
+            "straight" if said.alpha else "",
             white=None if said.floats or said.bits in (8, 16) else float(2**said.bits - 1),
             notes=_notes(said),
             metadata=_metadata(path.read_bytes(), said),
@@ -92,11 +92,17 @@ JXL = _Jxl()
 
 
 def _notes(said: JxlHeader) -> tuple[str, ...]:
-    if said.colours:
-        return ()
-    if said.linear and not said.floats:
-        return ("its colours are sRGB's now, since its colour profile can't be read",)
-    return ("its colour profile can't be read and is left out",)
+    notes = []
+    others = (1 if said.grey else 3) + said.extra - said.samples
+    if others:
+        notes.append(f"{others} other channel{'s' * (others > 1)} left out")
+    if said.premultiplied:
+        notes.append("its colours are no longer multiplied by its transparency")
+    if not said.colours and said.linear and not said.floats:
+        notes.append("its colours are sRGB's now, since its colour profile can't be read")
+    elif not said.colours:
+        notes.append("its colour profile can't be read and is left out")
+    return tuple(notes)
 
 
 def _dtype(said: JxlHeader) -> np.dtype:
@@ -129,7 +135,22 @@ def _decoded(path: Path, said: JxlHeader, colours: int) -> np.ndarray:
     pixels = imagecodecs.jpegxl_decode(path.read_bytes())
     animated = pixels.ndim > 3
     pixels = pixels[0] if animated else pixels
+    if said.grey and pixels.ndim == 3 and not said.alpha:  # each channel for itself
+        return np.moveaxis(pixels, 0, -1)
+    if said.premultiplied:
+        pixels = _divided(pixels)
     return _in_srgb(pixels, said, colours) if said.linear and not said.floats else pixels
+
+
+def _divided(pixels: np.ndarray) -> np.ndarray:
+    """Colours that were multiplied by transparency, the last of the samples, as they were before;
+    what is wholly transparent stays as it is."""
+    top = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+    clear = pixels[..., -1:].astype(np.float32)
+    colours = pixels[..., :-1] * np.where(clear > 0, top / np.maximum(clear, 1e-6), 1)
+    if pixels.dtype.kind != "f":
+        colours = np.rint(colours).clip(0, top)
+    return np.concatenate([colours.astype(pixels.dtype), pixels[..., -1:]], -1)
 
 
 def _in_srgb(pixels: np.ndarray, said: JxlHeader, colours: int) -> np.ndarray:

@@ -41,8 +41,8 @@ class JxlHeader:
         floats: whether numbers are floats.
         grey: whether there is one colour.
         extra: how many numbers a pixel has besides.
-        alpha: whether the last of them is transparency; `premultiplied` whether colours are
-            multiplied by it.
+        alpha: whether one of them is transparency; `premultiplied` whether colours are multiplied
+            by it.
         linear: whether what is decoded isn't what was encoded but light, on a linear scale: colours
             were converted to what eyes see (XYB), and only an ICC profile says what they were.
         cicp: what colours are, as `cicp.py` has it, if it is one of these.
@@ -66,8 +66,11 @@ class JxlHeader:
 
     @property
     def samples(self) -> int:
-        """How many numbers a pixel has."""
-        return (1 if self.grey else 3) + self.extra
+        """How many numbers of a pixel are decoded: of channels beside colours or transparency only
+        those that stand beside a single grey one."""
+        if self.grey and not self.alpha:
+            return 1 + self.extra
+        return (1 if self.grey else 3) + self.alpha
 
 
 class _Bits:
@@ -115,7 +118,7 @@ def header(stream: bytes) -> JxlHeader:
     start = bits.place
     grey, cicp, known = _colours(bits)
     end = bits.place
-    last = channels[-1] if channels else None
+    clear = next((multiplied for kind, multiplied in channels if kind == _ALPHA), None)
     return JxlHeader(
         width,
         height,
@@ -124,8 +127,8 @@ def header(stream: bytes) -> JxlHeader:
         floats,
         grey,
         len(channels),
-        last is not None and last[0] == _ALPHA,
-        last is not None and last == (_ALPHA, True),
+        clear is not None,
+        clear is True,
         converted and not known,
         cicp,
         bits.between(start, end) if known else None,

@@ -139,3 +139,34 @@ def test_colours_that_have_a_number(white, primaries, curve, cicp):
     said = [(1, 0), (1, 0), *enum(0), *enum(white), *enum(primaries), (1, 0), *long(curve)]
     found = jxl_header.header(stream(*UNUSUAL, *NO_EXTRAS, *DEEP, *NO_CHANNEL, *said, *enum(1)))
     assert found.cicp == cicp
+
+
+# Made by libjxl 0.11.2, without loss: red, green, blue, a map of depth and transparency; grey and a
+# map of depth; colours of 50 that are multiplied by a transparency of 100.
+WITH_A_MAP = "/wrBQUGAEghAAAEAqABLGJOOg4MAqBXFKFG8wAQAAiBywg2ATAHaJ+CQqAEQCG45yLhbtv4B4AQ="
+GREY_WITH_A_MAP = "/wrBwQRAcSMIEBAAkABLGJOOg4MAKBUjFaN0gQMACIBwHEEE9JDz0Ga8g7TR6F8d2Cg="
+MULTIPLIED = "/wpBwAAoAQgQEABMAEsYixUAlBdj0N0BOJxaBACeJJE="
+
+
+def test_of_other_channels_those_that_are_decoded_are_there(tmp_path: Path):
+    (tmp_path / "a.jxl").write_bytes(base64.b64decode(WITH_A_MAP))
+    expected = np.full((8, 16, 4), [10, 20, 30, 200], np.uint8)
+    expected[4:, :, 0], expected[:, 8:, 3] = 40, 90
+    with open_stack(tmp_path / "a.jxl") as stack:
+        assert (stack.header.colour, stack.header.alpha) == ("rgb", "straight")
+        assert stack.header.notes == ("1 other channel left out",)
+        np.testing.assert_array_equal(stack.read(), expected)
+    (tmp_path / "b.jxl").write_bytes(base64.b64decode(GREY_WITH_A_MAP))
+    expected = np.zeros((8, 16, 2), np.uint8)
+    expected[4:, :, 0], expected[:, 8:, 1] = 40, 90
+    with open_stack(tmp_path / "b.jxl") as stack:
+        assert (stack.header.colour, stack.header.notes) == ("channels", ())
+        np.testing.assert_array_equal(stack.read(), expected)
+
+
+def test_colours_that_are_multiplied_by_transparency_are_divided_by_it(tmp_path: Path):
+    (tmp_path / "a.jxl").write_bytes(base64.b64decode(MULTIPLIED))
+    with open_stack(tmp_path / "a.jxl") as stack:
+        assert stack.header.notes == ("its colours are no longer multiplied by its transparency",)
+        assert stack.header.alpha == "straight"
+        np.testing.assert_array_equal(stack.read()[0, 0], [128, 128, 128, 100])
