@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> Curves:
         told = nn.functional.binary_cross_entropy_with_logits(logits, images, reduction="sum")
         return (told + divergence) / len(images)
 
-    theirs = twin_step(model, Twin(), objective, DECAY) if beside else None
+    theirs = twin_step(model, Twin, objective, DECAY) if beside else None
     curves = train(batches(learn, steps), steps, one_cycle(RATE, steps), step, theirs)
     logits, divergence = model.infer(test, torch.randn(len(test), CODE))
     nats = (pixels(logits, test) + divergence) / len(test)

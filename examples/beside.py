@@ -46,18 +46,21 @@ def options(description: str, steps: int, arguments: Sequence[str] | None) -> tu
 
 def twin_step(
     model: Module,
-    network: nn.Module,
+    build: Callable[[], nn.Module],
     objective: Callable[[nn.Module, Batch], Tensor],
     decay: float,
 ) -> Step:
-    """The step of `network`, from the model's weights on: autograd and PyTorch's AdamW.
+    """The step of the twin, from the model's weights on: autograd and PyTorch's AdamW.
 
     Args:
-        model: whose weights the network begins with; their names are the same.
-        network: the twin.
+        model: whose weights the twin begins with; their names are the same.
+        build: makes the twin. It draws no random numbers of those that make the batches, so that
+            the model learns as it does without one.
         objective: its loss on a batch.
         decay: AdamW's weight decay.
     """
+    with torch.random.fork_rng():
+        network = build()
     network.load_state_dict(model.state_dict())
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=decay)
 

@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> Curves:
     def objective(network: nn.Module, batch: Batch) -> Tensor:
         return nn.functional.cross_entropy(network(batch[0]), batch[1])
 
-    theirs = twin_step(model, twin(), objective, DECAY) if beside else None
+    theirs = twin_step(model, twin, objective, DECAY) if beside else None
     curves = train(batches(learn[0], learn[1], steps), steps, one_cycle(RATE, steps), step, theirs)
     right = int((fused.infer(images).argmax(1) == labels).sum())
     print(f"right: {right} of {len(labels)} test images, {100 * right / len(labels):.1f} %")

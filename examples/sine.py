@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> Curves:
     def objective(network: nn.Module, batch: Batch) -> Tensor:
         return nn.functional.mse_loss(network(batch[0]), batch[1])
 
-    theirs = twin_step(model, Twin(), objective, DECAY) if beside else None
+    theirs = twin_step(model, Twin, objective, DECAY) if beside else None
     curves = train(batches(steps), steps, one_cycle(RATE, steps), step, theirs)
     whole = waves(200, HEARD + AHEAD)
     error = (model.go_on(whole[:, :HEARD], AHEAD) - whole[:, HEARD:]).square().mean().sqrt()

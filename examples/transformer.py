@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> Curves:
     def objective(network: nn.Module, batch: Batch) -> Tensor:
         return nn.functional.cross_entropy(network(batch[0]), batch[1])
 
-    theirs = twin_step(model, twin(len(alphabet)), objective, DECAY) if beside else None
+    theirs = twin_step(model, partial(twin, len(alphabet)), objective, DECAY) if beside else None
     schedule = warmup(cosine(RATE, steps), max(1, steps // 20))
     batches = (excerpts(learn, BATCH) for _ in range(steps))
     curves = train(batches, steps, schedule, step, theirs)

@@ -1,6 +1,5 @@
 """Each example learns, as its twin in torch.nn does, at a size that takes seconds."""
 
-import math
 import re
 import statistics
 import subprocess
@@ -34,12 +33,13 @@ def test_an_example_learns_as_its_twin_does(
         monkeypatch.setattr(module, constant, value)
     ours, theirs = module.main(["--steps", str(steps), "--twin"])
     assert len(ours) == len(theirs) == steps
-    assert all(
-        math.isclose(one, other, rel_tol=1e-2) for one, other in zip(ours, theirs, strict=True)
-    )
-    assert ours[:3] == pytest.approx(theirs[:3], rel=1e-5)  # before rounding errors have grown
+    half = steps // 2
+    assert ours[:3] == pytest.approx(theirs[:3], rel=1e-5)
+    assert ours[:half] == pytest.approx(theirs[:half], rel=1e-2)  # rounding errors grow
+    assert statistics.fmean(ours[-5:]) == pytest.approx(statistics.fmean(theirs[-5:]), rel=5e-2)
     assert statistics.fmean(ours[-5:]) < 0.9 * statistics.fmean(ours[:5])
     assert "in torch.nn" in capsys.readouterr().out
+    assert module.main(["--steps", "1"]).ours == ours[:1]  # the twin draws nothing of the batches'
 
 
 def test_every_example_is_tested() -> None:
