@@ -20,6 +20,7 @@ class Format(ABC):
         written_as: the suffix of a result, if files of this format can only be read.
         is_folder: whether what has these suffixes is a folder.
         without: of `Metadata`, what a file of this format has no place for.
+        multiplied: whether it can say that colours are multiplied by transparency.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Format(ABC):
     written_as: str = ""
     is_folder: bool = False
     without: tuple[str, ...] = ()
+    multiplied: bool = False
 
     @abstractmethod
     def recognises(self, head: bytes) -> bool:
@@ -56,7 +58,9 @@ class Format(ABC):
 
     def losses(self, header: Header) -> tuple[str, ...]:
         """What of this, though it can be written, isn't in a file of this format: for people."""
-        return losses(header, *self.without)
+        unsaid = header.alpha == "premultiplied" and not self.multiplied
+        darker = ("its colours stay multiplied by its transparency",) if unsaid else ()
+        return (*losses(header, *self.without), *darker)
 
     def held(self, header: Header) -> Held:
         """What writing takes; by default what encoding all planes at once does."""

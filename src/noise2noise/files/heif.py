@@ -58,7 +58,7 @@ class HeifLayout:
 
 class _Heif(Format):
     name, suffixes = "HEIF", (".heic", ".heif", ".hif")
-    without = ("photoshop",)
+    without, multiplied = ("photoshop",), True
 
     def recognises(self, head: bytes) -> bool:
         if head[4:8] != b"ftyp" or head[8:12] not in _BRANDS:

@@ -60,7 +60,7 @@ class _Jxl(Format):
 
     def losses(self, header: Header) -> tuple[str, ...]:
         own = isinstance(header.metadata.layout, JxlLayout)
-        return losses(header, *self.without, *(() if own else ("cicp",)))
+        return (*super().losses(header), *(() if own else losses(header, "cicp")))
 
     def refusal(self, header: Header) -> str:
         if header.dtype.str[1:] in ("u2", "f2", "f4"):

@@ -41,7 +41,7 @@ Page = tifffile.TiffPage | tifffile.TiffFrame
 
 class _Tiff(Format):
     name, suffixes = "TIFF", (".tif", ".tiff")
-    without = ("cicp",)
+    without, multiplied = ("cicp",), True
 
     def recognises(self, head: bytes) -> bool:
         # DICOM files may begin like a TIFF.

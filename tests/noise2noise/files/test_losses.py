@@ -78,6 +78,17 @@ def test_deep_avif_hands_its_metadata_on_and_says_that_it_loses_them(tmp_path, b
     assert format_for("c.avif").losses(said) == ("no place for its EXIF and colour profile",)
 
 
+@pytest.mark.parametrize("kind", ["assocalpha", "unassalpha"])
+def test_colours_that_are_multiplied_by_transparency_are_named(tmp_path, kind):
+    pixels = np.dstack([PIXELS, PIXELS[..., 0]])
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=[kind])
+    said = said_of(tmp_path / "a.tif")
+    words = "its colours stay multiplied by its transparency"
+    for name in ("a.png", "a.webp", "a.jxl", "a.avif", "a.npy"):
+        assert (words in format_for(name).losses(said)) == (kind == "assocalpha")
+    assert words not in format_for("a.tif").losses(said)
+
+
 BT2020_PQ, P3 = (9, 16), (12, 13)
 
 
