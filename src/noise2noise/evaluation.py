@@ -306,23 +306,41 @@ def _classical(method: Method) -> Way:
     return lambda pair, noise: method(pair.noisy, noise)
 
 
-Choose = Callable[[np.ndarray], Denoiser]
-"""The denoiser of a noisy image (C, H, W)."""
+Choose = Callable[[Pair, NoiseProfile | None], Denoiser]
+"""The denoiser of a pair's noisy image, whose noise may be known."""
 
 
 def _always(name: str, device: torch.device) -> Choose:
     denoiser = Denoiser.load(name, device)
-    return lambda noisy: denoiser
+    return lambda pair, noise: denoiser
 
 
 def _suiting(device: torch.device) -> Choose:
     load = functools.cache(Denoiser.load)
-    return lambda noisy: load(default_model(noisy.transpose(1, 2, 0)), device)
+    return lambda pair, noise: load(default_model(_as_file(pair), noise is not None), device)
+
+
+def _as_file(pair: Pair) -> np.ndarray:
+    """The noisy image as its file holds it, if it was one: what suits it depends on that, too."""
+    white, black = pair.scale.white, pair.scale.black
+    values = pair.noisy.transpose(1, 2, 0)
+    if pair.dtype.kind not in "ui":
+        return values
+    stored = np.rint(values * np.float32(white - black) + black)
+    limits = np.iinfo(pair.dtype)
+    in_range = limits.min <= stored.min() and stored.max() <= limits.max
+    back = (stored - black) / np.float32(white - black)
+    if not in_range or np.abs(back - values).max() > _NOT_ROUNDED / (white - black):
+        return values  # noise was drawn, and not rounded
+    return stored.astype(pair.dtype)
+
+
+_NOT_ROUNDED = 0.01  # of a step between two values
 
 
 def _by(choose: Choose) -> Way:
     def run(pair: Pair, noise: NoiseProfile | None) -> np.ndarray:
-        denoiser = choose(pair.noisy)
+        denoiser = choose(pair, noise)
         # A blind network does its best without being told.
         noise = noise if denoiser.told else None
         if denoiser.info.values is None or noise is not None:
@@ -346,7 +364,7 @@ def _fitted(choose: Choose) -> Way:
     def run(pair: Pair, noise: NoiseProfile | None) -> np.ndarray:
         from noise2noise.single import fit  # the others need nothing of it
 
-        denoiser, stack = choose(pair.noisy), array_stack(pair.noisy.transpose(1, 2, 0))
+        denoiser, stack = choose(pair, noise), array_stack(pair.noisy.transpose(1, 2, 0))
         settings = Settings(noise=noise if denoiser.told else None)
         bands = fit(denoiser, [stack], settings).denoiser.run(stack, settings).bands()
         return np.concatenate(list(bands)).transpose(2, 0, 1)

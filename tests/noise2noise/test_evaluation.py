@@ -285,3 +285,21 @@ def test_noisy_and_clean_files_may_lie_in_one_folder(folder_of, make_model):
         recorded(folder, folder, "_mean", "_real")
     with pytest.raises(UserError, match=r"no image in .* has a name that ends in '_clean'"):
         recorded(folder, folder, "_clean", "_real")
+
+
+def test_where_no_model_is_named_it_is_the_one_that_denoise_takes(tmp_path, monkeypatch):
+    clean = to_unit(skimage.data.astronaut())[:, :256, :256]
+    noisy = parse("camera:0.004,92").draw(clean, np.random.default_rng(0))
+    for name, image in (("clean", clean), ("noisy", noisy)):
+        (tmp_path / name).mkdir()
+        write_image(tmp_path / name / "a.png", Image(from_unit(image, np.dtype("uint8"))))
+    taken = []
+    load = Denoiser.load
+    monkeypatch.setattr(
+        "noise2noise.evaluation.Denoiser.load",
+        lambda name, device: (taken.append(name), load("fast", device))[1],
+    )
+    scores(recorded(tmp_path / "clean", tmp_path / "noisy"), [])
+    assert taken == ["camera"]
+    scores(corrupted(tmp_path / "clean", "gaussian:25", 0), [])
+    assert taken == ["camera", "photo"]
