@@ -229,7 +229,7 @@ class Trainer:
             return nullcontext()
         config = self.config
         plan = Plan(self.source, config.batch_size, config.seed, self.team.share)
-        return drawing(plan, config.workers or os.cpu_count() or 1)
+        return drawing(plan, config.workers or _cores())
 
     @contextmanager
     def _precise_enough(self) -> Iterator[None]:
@@ -430,6 +430,11 @@ class Trainer:
             "noise": self.config.corruption or "recorded pairs",
             "validation_psnr": f"{self.position.best_psnr:.2f}",
         }
+
+
+def _cores() -> int:
+    """The processor's, shared out among the processes that train on this machine."""
+    return max((os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
 
 
 def _passes(config: TrainingConfig, crops: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -67,18 +68,17 @@ def test_no_processes_where_one_would_be_alone(plan):
 
 
 class RefusedError(Exception):
-    """An error that can't be pickled: it wants two arguments back and has kept one."""
+    """An error that can't be pickled, by whatever library: it holds a lock."""
 
-    def __init__(self, what: str, why: str) -> None:
-        super().__init__(f"{what} {why}")
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.held = threading.Lock()
 
 
 def refuses(epoch: int, step: int):
     if step == 2:
         raise (
-            UserError("there is no such pair; leave it out")
-            if epoch
-            else RefusedError("no", "pair")
+            UserError("there is no such pair; leave it out") if epoch else RefusedError("no pair")
         )
     return np.full(2, step, np.float32), np.full(2, -step, np.float32)
 

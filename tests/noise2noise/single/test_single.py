@@ -274,5 +274,5 @@ def test_the_level_of_the_noise_is_told_by_what_is_removed(clean):
         level(denoiser, [Sample(image, np.full_like(image, told))]) for told in (0.1, 0.06, 0.16)
     )
     assert right == pytest.approx(1, abs=0.05)
-    assert low > 1.05
+    assert low > right + 0.02  # little: a network that is told of less noise leaves the rest alone
     assert high < 0.8
