@@ -71,7 +71,8 @@ def _pillow(form: str) -> Callable[[Path], list[bytes]]:
 
 def _avifs(folder: Path) -> list[bytes]:
     deep = _pixels(16, 18, 3).astype(np.uint16)
-    return [*_pillow("AVIF")(folder), imagecodecs.avif_encode(deep << 2, 90, bitspersample=10)]
+    encoded = imagecodecs.avif_encode(deep << 2, 90, bitspersample=10)
+    return [*_pillow("AVIF")(folder), bytes(encoded)]
 
 
 def _jxls(folder: Path) -> list[bytes]:
