@@ -322,17 +322,13 @@ def _suiting(device: torch.device) -> Choose:
 
 def _as_file(pair: Pair) -> np.ndarray:
     """The noisy image as its file holds it, if it was one: what suits it depends on that, too."""
-    white, black = pair.scale.white, pair.scale.black
     values = pair.noisy.transpose(1, 2, 0)
     if pair.dtype.kind not in "ui":
         return values
-    stored = np.rint(values * np.float32(white - black) + black)
-    limits = np.iinfo(pair.dtype)
-    in_range = limits.min <= stored.min() and stored.max() <= limits.max
-    back = (stored - black) / np.float32(white - black)
-    if not in_range or np.abs(back - values).max() > _NOT_ROUNDED / (white - black):
-        return values  # noise was drawn, and not rounded
-    return stored.astype(pair.dtype)
+    stored = pair.scale.from_unit(values, pair.dtype)
+    step = 1 / (pair.scale.white - pair.scale.black)
+    rounded = np.abs(pair.scale.to_unit(stored) - values).max() <= _NOT_ROUNDED * step
+    return stored if rounded else values  # noise that was drawn isn't rounded
 
 
 _NOT_ROUNDED = 0.01  # of a step between two values

@@ -22,6 +22,9 @@ from noise2noise.data.drawing import POSSIBLE, Drawers
 from noise2noise.data.source import PairSource
 from noise2noise.data.words import at_least
 
+THREADS = 2
+"""That prepare batches, where nobody says how many."""
+
 DRAWN_TOGETHER = 4
 """Crops that have their randomness in common: a batch is shared out in pieces of so many."""
 
@@ -103,7 +106,7 @@ def batches(
     seed: int,
     epoch: int,
     start: int = 0,
-    workers: int = 2,
+    workers: int = THREADS,
     share: tuple[int, int] = (0, 1),
     drawers: Drawers | None = None,
 ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:

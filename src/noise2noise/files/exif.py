@@ -141,7 +141,7 @@ def block(entries: Sequence[Entry], order: Order) -> bytes:
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Pixels, (h, w, ...), as they are to be shown."""
-    if orientation > 4:
+    if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
     return pixels[:: -1 if down else 1, :: -1 if across else 1]

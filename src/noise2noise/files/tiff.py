@@ -20,6 +20,7 @@ import PIL.Image
 import tifffile
 
 from noise2noise.files import tiff_tags, tiff_write
+from noise2noise.files.exif import turned
 from noise2noise.files.format import Format
 from noise2noise.files.guard import UnusableError, check_growth, check_size
 from noise2noise.files.nodata import masked
@@ -239,13 +240,7 @@ def _is_plain_chroma(page: tifffile.TiffPage) -> bool:
 
 def _turned_back(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Pixels as stored: Pillow turns what it decodes, and the tag that asks for it stays."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    down = orientation in (3, 4, 7, 8)
-    across = orientation in (2, 3, 6, 7)
-    if orientation in (6, 8):
-        down, across = across, down
-    return pixels[:: -1 if down else 1, :: -1 if across else 1]
+    return turned(pixels, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def _is_plain(page: tifffile.TiffPage) -> bool:

@@ -38,7 +38,7 @@ from chainrule.schedules import Schedule
 from noise2noise import networks
 from noise2noise.data import PairSource, ValidationSet, batches, steps_per_epoch
 from noise2noise.data.drawing import Drawers
-from noise2noise.data.minibatches import Plan, drawing
+from noise2noise.data.minibatches import THREADS, Plan, drawing
 from noise2noise.denoiser import Denoiser
 from noise2noise.device import batches_on, infer, resolved
 from noise2noise.errors import DivergedError, UserError
@@ -66,8 +66,6 @@ after each, validation and files, would take longer than the steps do."""
 USUAL_LENGTH, LENGTH_FROM_MODEL = (30, 6000), (10, 1500)
 """Passes over the data, and steps at least: a network takes as many to learn however few images
 there are. A model that is begun with knows most already."""
-
-_THREADS = 2  # that prepare batches, where nobody says how many
 
 LOSSES = {"mse": MSE, "log-mse": LogMSE, "l1": L1}
 """By the names that TrainingConfig takes."""
@@ -268,7 +266,7 @@ class Trainer:
             config.seed,
             position.epoch,
             position.step,
-            config.workers or _THREADS,
+            config.workers or THREADS,
             self.team.share,
             drawers,
         )

@@ -121,12 +121,7 @@ class Turned:
 
     def seen(self, stored: np.ndarray) -> np.ndarray:
         """A window, (h, w, C), as it is seen."""
-        upside_down, mirrored = _FLIPS[self.orientation]
-        if upside_down:
-            stored = stored[::-1]
-        if mirrored:
-            stored = stored[:, ::-1]
-        return np.ascontiguousarray(stored.swapaxes(0, 1) if self.orientation > 4 else stored)
+        return np.ascontiguousarray(exif.turned(stored, self.orientation))
 
 
 # EXIF's orientations: whether the stored rows run upwards, and the stored columns to the left, once

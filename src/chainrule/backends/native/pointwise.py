@@ -41,34 +41,37 @@ def activation_grad(gy: Tensor, y: Tensor, epilogue: Epilogue) -> Tensor:
 
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    images = _two_images(prediction, target)
-    if images is None:
-        return reference.squared_error(prediction, target)
-    return as_tensor("squared_error", *images, threads())
+    return _error("squared_error", prediction, target)
 
 
 def squared_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
-    images = _two_images(prediction, target)
-    if images is None or (isinstance(scale, Tensor) and scale.dim()):
-        return reference.squared_error_grad(prediction, target, scale)
-    gradient, out = _beside(prediction, target)
-    kernels.squared_error_gradient(*images, 2 * float(scale), out, threads())
-    return gradient
+    return _error_grad("squared_error", prediction, target, scale, 2)
 
 
 def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
-    images = _two_images(prediction, target)
-    if images is None:
-        return reference.absolute_error(prediction, target)
-    return as_tensor("absolute_error", *images, threads())
+    return _error("absolute_error", prediction, target)
 
 
 def absolute_error_grad(prediction: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
+    return _error_grad("absolute_error", prediction, target, scale, 1)
+
+
+def _error(op: str, prediction: Tensor, target: Tensor) -> Tensor:
+    images = _two_images(prediction, target)
+    if images is None:
+        return getattr(reference, op)(prediction, target)
+    return as_tensor(op, *images, threads())
+
+
+def _error_grad(
+    op: str, prediction: Tensor, target: Tensor, scale: float | Tensor, slope: int
+) -> Tensor:
+    """`slope` is what the kernel leaves out of the gradient."""
     images = _two_images(prediction, target)
     if images is None or (isinstance(scale, Tensor) and scale.dim()):
-        return reference.absolute_error_grad(prediction, target, scale)
+        return getattr(reference, f"{op}_grad")(prediction, target, scale)
     gradient, out = _beside(prediction, target)
-    kernels.absolute_error_gradient(*images, float(scale), out, threads())
+    getattr(kernels, f"{op}_gradient")(*images, slope * float(scale), out, threads())
     return gradient
 
 
